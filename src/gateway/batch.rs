@@ -1,0 +1,349 @@
+//! `/batch`: several upstream requests in one call.
+
+use futures::future::join_all;
+use serde_json::Value;
+use worker::{
+    Env,
+    js_sys::{Array, Object, Reflect, Uint8Array},
+    wasm_bindgen::JsValue,
+    web_sys::{Headers, Request, RequestInit, Response},
+};
+
+use super::{Call, caller, credential::is_header_name, shown};
+use crate::{
+    config::{Callers, Settings},
+    json::{self, Mistakes, Reader},
+    response::{Answer, Failure, Refusal},
+    runtime,
+    secrets::Secrets,
+};
+
+/// How many requests a batch may have.
+const MAX_REQUESTS: usize = 16;
+
+/// How many bytes a batch may have.
+const MAX_BODY: u32 = 1024 * 1024;
+
+/// How many bytes of one answer a batch hands back: it holds all of them at once, and an isolate
+/// has 128 MB.
+const MAX_ANSWER: u32 = 4 * 1024 * 1024;
+
+/// One request of a batch.
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    upstream: String,
+    method: String,
+    path_and_query: String,
+    headers: Vec<(String, String)>,
+    body: Option<String>,
+}
+
+/// What one request of a batch came to.
+struct Part {
+    caller: Option<String>,
+    answer: JsValue,
+    failure: Option<Failure>,
+}
+
+/// A batch that was carried out.
+pub struct Batch {
+    /// The bindings of the tokens that admitted the caller.
+    pub callers: Vec<String>,
+    /// The answers in the order of the requests.
+    pub answer: Response,
+    /// The first request that failed, with the causes of all.
+    pub failure: Option<Failure>,
+}
+
+/// Carries out a batch: all its requests at once, each secret fetched once.
+///
+/// # Errors
+///
+/// 401 where the caller may call none of the upstreams, 400 and 413.
+pub async fn run(
+    settings: &Settings,
+    request: &Request,
+    secrets: &Secrets<Env>,
+) -> Result<Batch, Failure> {
+    let headers = request.headers();
+    let credentials = settings.upstreams.iter().flat_map(|upstream| &upstream.credentials);
+    let some_is_public = settings.upstreams.iter().any(|it| it.callers == Callers::Public);
+    let credentials: Vec<_> = credentials.cloned().collect();
+    if !some_is_public && shown(&headers, caller::places(&credentials)).is_empty() {
+        return Err(Refusal::Unauthenticated.into());
+    }
+
+    let unreadable = |_| Refusal::BadRequest("the body could not be read".to_owned());
+    let body = runtime::read_body(request.body(), MAX_BODY).await.map_err(unreadable)?;
+    let body = body.ok_or(Refusal::TooLarge)?;
+    let body = String::from_utf8(body.to_vec())
+        .map_err(|_| Refusal::BadRequest("the body is not UTF-8".to_owned()))?;
+    let entries = parse(&body)?;
+
+    let parts = join_all(entries.iter().map(|it| carry_out(it, settings, &headers, secrets))).await;
+    // Whoever was let in nowhere learns nothing but that.
+    let is_refused = |part: &Part| {
+        let refusal = part.failure.as_ref().map(|failure| &failure.refusal);
+        matches!(refusal, Some(Refusal::Unauthenticated | Refusal::NotFound))
+    };
+    let causes = causes(&parts);
+    if parts.iter().all(is_refused) {
+        return Err(Refusal::Unauthenticated.because(causes));
+    }
+    let failure = parts.iter().find_map(|part| part.failure.clone());
+    let failure = failure.map(|failure| Failure { cause: Some(causes), ..failure });
+    let answers: Array = parts.iter().map(|part| &part.answer).collect();
+    let answer = runtime::success(&answers)
+        .map_err(|_| Refusal::UpstreamUnreachable.because("the answers cannot be put together"))?;
+    let mut callers: Vec<_> = parts.into_iter().filter_map(|part| part.caller).collect();
+    callers.sort();
+    callers.dedup();
+    Ok(Batch { callers, answer, failure })
+}
+
+async fn carry_out(
+    entry: &Entry,
+    settings: &Settings,
+    caller_headers: &Headers,
+    secrets: &Secrets<Env>,
+) -> Part {
+    let mut caller = None;
+    let result = async {
+        let upstream = settings.upstream(&entry.upstream).ok_or(Refusal::NotFound)?;
+        let request = entry.request().map_err(|_| {
+            Refusal::BadRequest(
+                "the method, the headers and the body do not go together".to_owned(),
+            )
+        })?;
+        let path_and_query = &entry.path_and_query;
+        let call = Call { upstream, path_and_query, request: &request, caller_headers };
+        let outcome = super::call(call, secrets).await;
+        caller = outcome.caller.map(str::to_owned);
+        let answer = outcome.result?;
+        let body = runtime::read_body(answer.body(), MAX_ANSWER)
+            .await
+            .map_err(|_| Refusal::UpstreamUnreachable.because("the upstream's answer broke off"))?;
+        let body = body.ok_or_else(|| {
+            Refusal::TooLarge
+                .because(format!("an upstream's answer has more than {MAX_ANSWER} bytes"))
+        })?;
+        Ok(whole(&answer, &body))
+    }
+    .await;
+    match result {
+        Ok(answer) => Part { caller, answer, failure: None },
+        Err(failure) => Part { caller, answer: own(&failure), failure: Some(failure) },
+    }
+}
+
+/// An upstream's answer in a batch: `{"status","headers","body"}`. A body that is not text is
+/// given as base64, with `"encoding":"base64"` beside it.
+fn whole(answer: &Response, body: &Uint8Array) -> JsValue {
+    let status = JsValue::from(answer.status());
+    let headers = runtime::headers_object(&answer.headers());
+    match runtime::text(body) {
+        Some(text) => {
+            runtime::object([("status", status), ("headers", headers), ("body", text.into())])
+        }
+        None => runtime::object([
+            ("status", status),
+            ("headers", headers),
+            ("body", runtime::base64(body).into()),
+            ("encoding", "base64".into()),
+        ]),
+    }
+}
+
+/// The Worker's own answer in a batch, in the same form.
+fn own(failure: &Failure) -> JsValue {
+    let Answer { status, headers: own, body } = failure.refusal.answer();
+    let headers = Object::new();
+    for (name, value) in own.into_iter().chain([("content-type", "application/json".to_owned())]) {
+        let _ = Reflect::set(&headers, &name.into(), &value.into());
+    }
+    runtime::object([("status", status.into()), ("headers", headers.into()), ("body", body.into())])
+}
+
+/// Every cause, with the place of its request.
+fn causes(parts: &[Part]) -> String {
+    let failures = parts.iter().enumerate().filter_map(|(index, part)| {
+        let failure = part.failure.as_ref()?;
+        let cause = failure.cause.as_deref().unwrap_or(failure.kind);
+        Some(format!("requests[{index}]: {cause}"))
+    });
+    failures.collect::<Vec<_>>().join("; ")
+}
+
+fn parse(body: &str) -> Result<Vec<Entry>, Refusal> {
+    let mut too_many = false;
+    let entries = json::read("", body, |root| {
+        let requests = root.fields(&["requests"])?.required("requests")?;
+        too_many = requests.items()?.len() > MAX_REQUESTS;
+        if too_many {
+            return None;
+        }
+        requests.check(!requests.items()?.is_empty(), "must have at least one request")?;
+        requests.list(|entry| Entry::read(&entry))
+    });
+    match entries {
+        _ if too_many => Err(Refusal::TooLarge),
+        Ok(entries) => Ok(entries),
+        Err(Mistakes(mistakes)) => {
+            let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
+            Err(Refusal::BadRequest(first))
+        }
+    }
+}
+
+impl Entry {
+    fn read(entry: &Reader<'_>) -> Option<Self> {
+        let fields = entry.fields(&["upstream", "method", "path", "headers", "body"])?;
+        let upstream = fields.required("upstream").and_then(|it| it.text());
+        let method = fields.optionally("method", |it| {
+            let method = it.text()?;
+            it.check(is_header_name(method), "must be a method, such as GET")?;
+            Some(method)
+        });
+        let path = fields.optionally("path", |it| {
+            let path = it.text()?;
+            let begins_well = path.is_empty() || path.starts_with(['/', '?']);
+            let is_sendable = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+            it.check(
+                begins_well && is_sendable,
+                "must begin with '/', be percent-encoded and have no fragment",
+            )?;
+            Some(path)
+        });
+        let headers = fields.optionally("headers", |it| {
+            json::all(it.entries()?.into_iter().map(|(name, value)| {
+                let text = value.text()?;
+                value.check(is_header_name(name), "is not a header's name")?;
+                value.check(!text.contains(['\r', '\n', '\0']), "is not a header's value")?;
+                Some((name.to_owned(), text.to_owned()))
+            }))
+        });
+        let body = fields.optional("body").map(|it| it.value());
+        let mut headers = headers?.unwrap_or_default();
+        let body = body.map(|body| match body {
+            Value::String(text) => text.clone(),
+            json => {
+                if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+                    headers.push(("content-type".to_owned(), "application/json".to_owned()));
+                }
+                json.to_string()
+            }
+        });
+        Some(Self {
+            upstream: upstream?.to_owned(),
+            method: method?.unwrap_or("GET").to_owned(),
+            path_and_query: path?.unwrap_or_default().to_owned(),
+            headers,
+            body,
+        })
+    }
+
+    /// This entry as a request of its own, which then takes the same way as any other.
+    fn request(&self) -> Result<Request, JsValue> {
+        let headers = Headers::new()?;
+        for (name, value) in &self.headers {
+            headers.append(name, value)?;
+        }
+        let init = RequestInit::new();
+        init.set_method(&self.method);
+        init.set_headers(&headers);
+        if let Some(body) = &self.body {
+            init.set_body(&body.into());
+        }
+        Reflect::set(&init, &"redirect".into(), &"manual".into())?;
+        // The URL is never called: the upstream's own takes its place.
+        Request::new_with_str_and_init("https://batch.invalid/", &init)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(body: &str) -> String {
+        match parse(body) {
+            Err(Refusal::BadRequest(message)) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_batch_is_read() {
+        let body = r#"{"requests":[
+            {"upstream":"demo"},
+            {"upstream":"demo","method":"POST","path":"/a?b=%41","headers":{"x-a":"1"},"body":"text"},
+            {"upstream":"demo","method":"PUT","path":"?q","body":{"a":[1]}}
+        ]}"#;
+        let entry =
+            |method: &str, path: &str, headers: &[(&str, &str)], body: Option<&str>| Entry {
+                upstream: "demo".to_owned(),
+                method: method.to_owned(),
+                path_and_query: path.to_owned(),
+                headers: headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+                body: body.map(str::to_owned),
+            };
+        assert_eq!(
+            parse(body).unwrap(),
+            [
+                entry("GET", "", &[], None),
+                entry("POST", "/a?b=%41", &[("x-a", "1")], Some("text")),
+                entry("PUT", "?q", &[("content-type", "application/json")], Some(r#"{"a":[1]}"#)),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_mistake_in_a_batch_is_told_with_its_field() {
+        for (body, told) in [
+            ("", "not valid JSON (line 1, column 0)"),
+            ("[]", "must be a table"),
+            ("{}", "requests: is required"),
+            (r#"{"requests":[]}"#, "requests: must have at least one request"),
+            (r#"{"requests":[{}]}"#, "requests[0].upstream: is required"),
+            (
+                r#"{"requests":[{"upstream":"a"},{"upstream":1}]}"#,
+                "requests[1].upstream: must be a string",
+            ),
+            (
+                r#"{"requests":[{"upstream":"a","method":"G T"}]}"#,
+                "requests[0].method: must be a method, such as GET",
+            ),
+            (
+                r#"{"requests":[{"upstream":"a","path":"x"}]}"#,
+                "requests[0].path: must begin with '/', be percent-encoded and have no fragment",
+            ),
+            (
+                r#"{"requests":[{"upstream":"a","path":"/a#b"}]}"#,
+                "requests[0].path: must begin with '/', be percent-encoded and have no fragment",
+            ),
+            (
+                r#"{"requests":[{"upstream":"a","headers":{"x y":"1"}}]}"#,
+                "requests[0].headers.x y: is not a header's name",
+            ),
+            (
+                r#"{"requests":[{"upstream":"a","headers":{"x":"1\n"}}]}"#,
+                "requests[0].headers.x: is not a header's value",
+            ),
+            (
+                r#"{"requests":[{"upstream":"a","url":"x"}]}"#,
+                "requests[0].url: unknown field; known are upstream, method, path, headers, body",
+            ),
+        ] {
+            assert_eq!(message(body), told, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_batch_may_have_sixteen_requests() {
+        let of = |count: usize| {
+            let entries = vec![r#"{"upstream":"a"}"#; count].join(",");
+            parse(&format!(r#"{{"requests":[{entries}]}}"#))
+        };
+        assert_eq!(of(16).unwrap().len(), 16);
+        assert_eq!(of(17), Err(Refusal::TooLarge));
+    }
+}

@@ -1,0 +1,196 @@
+//! Who calls: the tokens that a request shows, and whose they are.
+
+use base64ct::{Base64, Encoding as _};
+use subtle::{Choice, ConstantTimeEq as _};
+use zeroize::Zeroizing;
+
+use super::credential::{Credential, Placement};
+use crate::secrets::Secret;
+
+/// A header in which a caller may show its token, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The header's name, in lower case.
+    pub header: &'a str,
+    form: Form<'a>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form<'a> {
+    /// `Bearer <token>` (RFC 6750, section 2.1).
+    Bearer,
+    /// The password of `Basic base64(<user>:<token>)` (RFC 7617).
+    BasicPassword,
+    /// The token after a prefix, which may be empty and may be left out.
+    AfterPrefix(&'a str),
+}
+
+/// A header in which a request shows something that could be a token.
+pub struct Shown<'a> {
+    /// Where.
+    pub place: Place<'a>,
+    /// The header's value, whole.
+    pub value: Secret,
+}
+
+/// The places where an admin, or any upstream's caller, may show its token.
+pub const PLACES: [Place<'static>; 3] = [
+    Place { header: "authorization", form: Form::Bearer },
+    Place { header: "authorization", form: Form::BasicPassword },
+    Place { header: "proxy-authorization", form: Form::Bearer },
+];
+
+/// The places where a caller of an upstream with these credentials may show its token: also the
+/// header where the upstream's own API client puts its key.
+pub fn places(credentials: &[Credential]) -> impl Iterator<Item = Place<'_>> {
+    let own = credentials.iter().filter_map(|credential| match &credential.placement {
+        Placement::Header { name, prefix } => {
+            Some(Place { header: name, form: Form::AfterPrefix(prefix) })
+        }
+        _ => None,
+    });
+    PLACES.into_iter().chain(own)
+}
+
+impl Place<'_> {
+    /// The token in a header's value; none where there is no value of this form, or an empty one.
+    pub fn token(&self, value: &str) -> Option<Zeroizing<String>> {
+        let token = match self.form {
+            Form::Bearer => Zeroizing::new(after_scheme("bearer", value)?.to_owned()),
+            Form::BasicPassword => {
+                let pair = Zeroizing::new(Base64::decode_vec(after_scheme("basic", value)?).ok()?);
+                let (_, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
+                Zeroizing::new(password.to_owned())
+            }
+            Form::AfterPrefix(prefix) => {
+                Zeroizing::new(value.strip_prefix(prefix).unwrap_or(value).to_owned())
+            }
+        };
+        (!token.is_empty()).then_some(token)
+    }
+}
+
+impl<'a> Shown<'a> {
+    /// What a request shows at `place`, if the header is there and could hold a token.
+    pub fn read(place: Place<'a>, value: Option<Secret>) -> Option<Self> {
+        let value = value?;
+        let shows_a_token = place.token(&value.expose_secret()).is_some();
+        shows_a_token.then_some(Self { place, value })
+    }
+
+    /// The binding of the first of `tokens` that this is; compares with every one of them.
+    pub fn whose<'t>(&self, tokens: &[(&'t str, Secret)]) -> Option<&'t str> {
+        let shown = self.place.token(&self.value.expose_secret())?;
+        tokens.iter().rev().fold(None, |found, (binding, token)| {
+            if is_equal(&shown, &token.expose_secret()) { Some(*binding) } else { found }
+        })
+    }
+}
+
+/// What follows the scheme of an `Authorization` value; its name is compared without regard to
+/// case (RFC 9110, section 11.1).
+fn after_scheme<'v>(scheme: &str, value: &'v str) -> Option<&'v str> {
+    let (own, rest) = value.split_once(' ')?;
+    own.eq_ignore_ascii_case(scheme).then(|| rest.trim_start_matches(' '))
+}
+
+/// Compares in a time that depends on the length of what is shown, and not on the secret: neither
+/// on where they differ nor on how long it is. An empty secret is equal to nothing.
+fn is_equal(shown: &str, secret: &str) -> bool {
+    let same_length = (shown.len() as u64).ct_eq(&(secret.len() as u64));
+    let bytes = shown.bytes().zip(secret.bytes().cycle());
+    let same = bytes.fold(same_length, |same, (shown, secret)| same & shown.ct_eq(&secret));
+    (same & Choice::from(u8::from(!secret.is_empty()))).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(name: &str, prefix: &str) -> Credential {
+        Credential {
+            placement: Placement::Header { name: name.to_owned(), prefix: prefix.to_owned() },
+            secret: "K".to_owned(),
+            fallback: None,
+        }
+    }
+
+    fn tokens(header: &str, value: &str, credentials: &[Credential]) -> Vec<String> {
+        places(credentials)
+            .filter(|place| place.header == header)
+            .filter_map(|place| place.token(value))
+            .map(|token| token.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn a_token_is_shown_in_four_ways() {
+        let own = [header("x-api-key", "")];
+        assert_eq!(tokens("authorization", "Bearer t-1", &[]), ["t-1"]);
+        assert_eq!(tokens("authorization", "bEARER   t-1", &[]), ["t-1"]);
+        assert_eq!(tokens("proxy-authorization", "Bearer t-1", &[]), ["t-1"]);
+        assert_eq!(tokens("authorization", "Basic dXNlcjp0LTE=", &[]), ["t-1"]); // user:t-1
+        assert_eq!(tokens("authorization", "Basic OmE6Yg==", &[]), ["a:b"]); // :a:b
+        assert_eq!(tokens("x-api-key", "t-1", &own), ["t-1"]);
+        assert_eq!(tokens("x-api-key", "t-1", &[]), [""; 0]);
+    }
+
+    #[test]
+    fn a_token_may_stand_after_the_credentials_own_prefix() {
+        let own = [header("authorization", "Token token=")];
+        assert_eq!(tokens("authorization", "Token token=t-1", &own), ["t-1"]);
+        assert_eq!(tokens("authorization", "Bearer t-1", &own)[0], "t-1");
+    }
+
+    #[test]
+    fn what_is_no_token_is_none() {
+        for value in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer    ",
+            "Digest t-1",
+            "Basic",
+            "Basic !",
+            "Basic dXNlcg==",
+            "Basic dXNlcjo=",
+            "t-1",
+        ] {
+            assert_eq!(tokens("authorization", value, &[]), [""; 0], "{value}");
+        }
+        assert_eq!(tokens("proxy-authorization", "Basic dXNlcjp0LTE=", &[]), [""; 0]);
+    }
+
+    #[test]
+    fn whose_a_token_is_is_found_by_the_whole_token() {
+        let tokens = [("A", "t-1"), ("EMPTY", ""), ("B", "t-2")]
+            .map(|(b, t)| (b, Secret::from(t.to_owned())));
+        let whose = |value: &str| {
+            Shown::read(PLACES[0], Some(Secret::from(value.to_owned())))?.whose(&tokens)
+        };
+        assert_eq!(whose("Bearer t-1"), Some("A"));
+        assert_eq!(whose("Bearer t-2"), Some("B"));
+        for value in [
+            "Bearer t",
+            "Bearer t-",
+            "Bearer t-3",
+            "Bearer t-11",
+            "Bearer T-1",
+            "Bearer t-1t-1",
+            "Bearer",
+            "Bearer  ",
+        ] {
+            assert_eq!(whose(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn an_empty_secret_is_equal_to_nothing() {
+        assert!(!is_equal("", ""));
+        assert!(!is_equal("x", ""));
+        assert!(!is_equal("", "x"));
+        assert!(is_equal("x", "x"));
+        assert!(!is_equal("xx", "x"));
+        assert!(!is_equal("x", "xx"));
+    }
+}

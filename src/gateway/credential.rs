@@ -1,0 +1,370 @@
+//! How one secret is placed on an upstream request. A new way is one more [`Placement`].
+
+use base64ct::{Base64, Encoding as _};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use zeroize::Zeroizing;
+
+use crate::{
+    config::read_binding,
+    json::{Fields, Reader},
+    secrets::{Environment, Secret, SecretErrors, Secrets},
+};
+
+/// What may stand unencoded in a query: the unreserved characters (RFC 3986, section 2.3).
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Headers that belong to the connection or the message, not to the credential (RFC 9110,
+/// sections 7.2, 7.6.1 and 8.6): the runtime sets them.
+const NOT_FOR_CREDENTIALS: &[&str] = &[
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// One secret and its place on a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// Where the value goes.
+    pub placement: Placement,
+    /// The binding.
+    pub secret: String,
+    /// The binding to use when the first one fails.
+    pub fallback: Option<String>,
+}
+
+/// The places, by the `type` of the setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    /// `Authorization: Bearer <secret>` (RFC 6750, section 2.1).
+    Bearer,
+    /// `Authorization: Basic base64(<username>:<secret>)` (RFC 7617).
+    Basic {
+        /// What stands before the colon.
+        username: String,
+    },
+    /// `<name>: <prefix><secret>`.
+    Header {
+        /// The header's name, in lower case.
+        name: String,
+        /// What stands before the value, perhaps nothing.
+        prefix: String,
+    },
+    /// `?<name>=<secret>`, percent-encoded.
+    Query {
+        /// The parameter's name.
+        name: String,
+    },
+}
+
+/// A value at its place. It holds a secret in Wasm memory, and is wiped when dropped.
+pub enum Placed<'a> {
+    /// A header and its value.
+    Header(&'a str, Zeroizing<String>),
+    /// A query parameter: its name as it is, and `name=value` percent-encoded.
+    Query(&'a str, Zeroizing<String>),
+}
+
+impl Credential {
+    /// Reads the `credentials` of an upstream.
+    pub fn read_all(credentials: &Reader<'_>) -> Option<Vec<Self>> {
+        let all = credentials.list(|credential| Self::read(&credential))?;
+        for (index, (credential, field)) in all.iter().zip(credentials.items()?).enumerate() {
+            let place = credential.placement.place_name();
+            let is_free = !all.iter().take(index).any(|it| it.placement.place_name() == place);
+            field.check(is_free, "an earlier credential has the same place")?;
+        }
+        Some(all)
+    }
+
+    fn read(credential: &Reader<'_>) -> Option<Self> {
+        let kind = credential.required("type")?;
+        let (own, read_placement): (&[&str], ReadPlacement) = match kind.text()? {
+            "bearer" => (&[], |_| Some(Placement::Bearer)),
+            "basic" => (&["username"], read_basic),
+            "header" => (&["name", "prefix"], read_header),
+            "query" => (&["name"], read_query),
+            _ => return kind.mistake("must be one of bearer, basic, header, query"),
+        };
+        let fields = credential.fields(&[&["type", "secret", "fallback"], own].concat())?;
+        let placement = read_placement(&fields);
+        let secret = fields.required("secret").and_then(|it| read_binding(&it));
+        let fallback = fields.optionally("fallback", |it| read_binding(&it));
+        Some(Self { placement: placement?, secret: secret?, fallback: fallback? })
+    }
+
+    /// Has the value, or the fallback's.
+    ///
+    /// # Errors
+    ///
+    /// See [`Secrets::get_with_fallback`].
+    pub async fn resolve<E: Environment>(
+        &self,
+        secrets: &Secrets<E>,
+    ) -> Result<Secret, SecretErrors> {
+        secrets.get_with_fallback(&self.secret, self.fallback.as_deref()).await
+    }
+}
+
+impl Placement {
+    /// Puts a value at its place.
+    pub fn place(&self, secret: &Secret) -> Placed<'_> {
+        let value = secret.expose_secret();
+        match self {
+            Self::Bearer => Placed::Header("authorization", concat(&["Bearer ", &value])),
+            Self::Basic { username } => {
+                let pair = concat(&[username, ":", &value]);
+                let mut encoded = Zeroizing::new(vec![0; Base64::encoded_len(pair.as_bytes())]);
+                // The buffer has the length that was asked for, so this cannot fail.
+                let encoded = Base64::encode(pair.as_bytes(), &mut encoded).unwrap_or_default();
+                Placed::Header("authorization", concat(&["Basic ", encoded]))
+            }
+            Self::Header { name, prefix } => Placed::Header(name, concat(&[prefix, &value])),
+            Self::Query { name } => {
+                let mut pair = Zeroizing::new(String::with_capacity(
+                    // Three bytes for each at the most: a string that grows leaves copies behind.
+                    3 * (name.len() + value.len()) + 1,
+                ));
+                pair.extend(utf8_percent_encode(name, QUERY));
+                pair.push('=');
+                pair.extend(utf8_percent_encode(&value, QUERY));
+                Placed::Query(name, pair)
+            }
+        }
+    }
+
+    /// Two credentials may not have the same place.
+    fn place_name(&self) -> (&'static str, &str) {
+        match self {
+            Self::Bearer | Self::Basic { .. } => ("header", "authorization"),
+            Self::Header { name, .. } => ("header", name),
+            Self::Query { name } => ("query", name),
+        }
+    }
+}
+
+/// `path_and_query` with `pair` (`name=value`, encoded) as its one parameter of this name; the
+/// other parameters stay as they are, byte for byte.
+pub fn with_parameter(path_and_query: &str, name: &str, pair: &str) -> Zeroizing<String> {
+    let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+    let own_name =
+        |parameter: &str| parameter.split('=').next().is_some_and(|it| decoded_name(it) == name);
+    let parameters = (!query.is_empty()).then(|| query.split('&')).into_iter().flatten();
+    let mut joined = Zeroizing::new(String::with_capacity(path_and_query.len() + pair.len() + 2));
+    joined.push_str(path);
+    joined.push('?');
+    for parameter in parameters.filter(|parameter| !own_name(parameter)) {
+        joined.push_str(parameter);
+        joined.push('&');
+    }
+    joined.push_str(pair);
+    joined
+}
+
+/// A parameter's name as a server reads it (application/x-www-form-urlencoded).
+fn decoded_name(name: &str) -> String {
+    percent_decode_str(&name.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+/// One string of several, made without growing: growing would leave copies behind.
+fn concat(parts: &[&str]) -> Zeroizing<String> {
+    Zeroizing::new(parts.concat())
+}
+
+/// Reads the fields of one type of credential.
+type ReadPlacement = fn(&Fields<'_>) -> Option<Placement>;
+
+fn read_basic(fields: &Fields<'_>) -> Option<Placement> {
+    let field = fields.required("username")?;
+    let username = field.text()?;
+    field.check(
+        !username.contains(|c: char| c == ':' || c.is_control()),
+        "must have no colon and no control characters (RFC 7617, section 2)",
+    )?;
+    Some(Placement::Basic { username: username.to_owned() })
+}
+
+fn read_header(fields: &Fields<'_>) -> Option<Placement> {
+    let name = fields.required("name").and_then(|field| {
+        let name = field.text()?.to_ascii_lowercase();
+        field.check(is_header_name(&name), "must be a header's name (RFC 9110, section 5.1)")?;
+        field.check(
+            !NOT_FOR_CREDENTIALS.contains(&name.as_str()),
+            "is a header of the connection and cannot carry a credential",
+        )?;
+        Some(name)
+    });
+    let prefix = fields.optionally("prefix", |field| {
+        let prefix = field.text()?;
+        field.check(
+            !prefix.contains(char::is_control) && !prefix.starts_with(char::is_whitespace),
+            "must have no control characters and no white space at its start",
+        )?;
+        Some(prefix.to_owned())
+    });
+    Some(Placement::Header { name: name?, prefix: prefix?.unwrap_or_default() })
+}
+
+fn read_query(fields: &Fields<'_>) -> Option<Placement> {
+    let field = fields.required("name")?;
+    let name = field.text()?;
+    field.check(!name.is_empty(), "must not be empty")?;
+    Some(Placement::Query { name: name.to_owned() })
+}
+
+/// Whether this is a token (RFC 9110, section 5.6.2).
+pub fn is_header_name(name: &str) -> bool {
+    let of_a_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(of_a_token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<Credential>, Vec<String>> {
+        crate::json::read("credentials", text, Credential::read_all)
+            .map_err(|mistakes| mistakes.0.iter().map(ToString::to_string).collect())
+    }
+
+    fn placed(text: &str, secret: &str) -> (String, String) {
+        let credential = read(text).unwrap().remove(0);
+        match credential.placement.place(&Secret::from(secret.to_owned())) {
+            Placed::Header(name, value) => (name.to_owned(), value.to_string()),
+            Placed::Query(name, pair) => (format!("?{name}"), pair.to_string()),
+        }
+    }
+
+    #[test]
+    fn each_type_has_its_place() {
+        for (text, secret, name, value) in [
+            (r#"[{"type":"bearer","secret":"K"}]"#, "sk_1", "authorization", "Bearer sk_1"),
+            (
+                // The example of RFC 7617, section 2.
+                r#"[{"type":"basic","secret":"K","username":"Aladdin"}]"#,
+                "open sesame",
+                "authorization",
+                "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            ),
+            (
+                // The example of RFC 7617, section 2.1.
+                r#"[{"type":"basic","secret":"K","username":"test"}]"#,
+                "123\u{a3}",
+                "authorization",
+                "Basic dGVzdDoxMjPCow==",
+            ),
+            (r#"[{"type":"header","secret":"K","name":"X-API-Key"}]"#, "sk 1", "x-api-key", "sk 1"),
+            (
+                r#"[{"type":"header","secret":"K","name":"Authorization","prefix":"Token token="}]"#,
+                "sk_1",
+                "authorization",
+                "Token token=sk_1",
+            ),
+            (
+                r#"[{"type":"query","secret":"K","name":"api key"}]"#,
+                "a&b=c/ü~",
+                "?api key",
+                "api%20key=a%26b%3Dc%2F%C3%BC~",
+            ),
+        ] {
+            assert_eq!(placed(text, secret), (name.to_owned(), value.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_secret_is_placed_whole() {
+        let secret = "s".repeat(64 * 1024);
+        let (_, value) = placed(r#"[{"type":"basic","secret":"K","username":"u"}]"#, &secret);
+        let decoded = Base64::decode_vec(value.strip_prefix("Basic ").unwrap()).unwrap();
+        assert_eq!(decoded, format!("u:{secret}").into_bytes());
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_the_path_of_its_field() {
+        for (text, mistakes) in [
+            (
+                r#"[{"type":"beerer","secret":"K"}]"#,
+                vec!["credentials[0].type: must be one of bearer, basic, header, query"],
+            ),
+            (r#"[{"secret":"K"}]"#, vec!["credentials[0].type: is required"]),
+            (r#"[{"type":"bearer"}]"#, vec!["credentials[0].secret: is required"]),
+            (
+                r#"[{"type":"bearer","secret":7,"fallback":""}]"#,
+                vec![
+                    "credentials[0].secret: must be a string",
+                    "credentials[0].fallback: must be the name of a binding: letters, digits and '_'",
+                ],
+            ),
+            (
+                r#"[{"type":"bearer","secret":"K","name":"x"}]"#,
+                vec!["credentials[0].name: unknown field; known are type, secret, fallback"],
+            ),
+            (
+                r#"[{"type":"basic","secret":"K","username":"a:b"}]"#,
+                vec![
+                    "credentials[0].username: must have no colon and no control characters (RFC 7617, section 2)",
+                ],
+            ),
+            (
+                r#"[{"type":"header","secret":"K","name":"a b"}]"#,
+                vec!["credentials[0].name: must be a header's name (RFC 9110, section 5.1)"],
+            ),
+            (
+                r#"[{"type":"header","secret":"K","name":"Host"}]"#,
+                vec![
+                    "credentials[0].name: is a header of the connection and cannot carry a credential",
+                ],
+            ),
+            (
+                r#"[{"type":"header","secret":"K","name":"x","prefix":"a\n"}]"#,
+                vec![
+                    "credentials[0].prefix: must have no control characters and no white space at its start",
+                ],
+            ),
+            (
+                r#"[{"type":"query","secret":"K","name":""}]"#,
+                vec!["credentials[0].name: must not be empty"],
+            ),
+            (
+                r#"[{"type":"bearer","secret":"K"},{"type":"basic","secret":"L","username":"u"}]"#,
+                vec!["credentials[1]: an earlier credential has the same place"],
+            ),
+            (r#"{"type":"bearer","secret":"K"}"#, vec!["credentials: must be a list"]),
+        ] {
+            assert_eq!(read(text).unwrap_err(), mistakes, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_added_and_the_others_stay_as_they_are() {
+        for (before, after) in [
+            ("/a", "/a?key=s"),
+            ("", "?key=s"),
+            ("/a?", "/a?key=s"),
+            ("/a?b=%41+c&&d", "/a?b=%41+c&&d&key=s"),
+            ("/a?b=c?d", "/a?b=c?d&key=s"),
+        ] {
+            assert_eq!(with_parameter(before, "key", "key=s").as_str(), after);
+        }
+    }
+
+    #[test]
+    fn the_callers_own_parameter_of_that_name_is_replaced_however_it_is_written() {
+        for query in ["key=x", "key", "key=", "k%65y=x", "key=x&key=y"] {
+            let before = format!("/a?{query}&b=c");
+            assert_eq!(with_parameter(&before, "key", "key=s").as_str(), "/a?b=c&key=s");
+        }
+        assert_eq!(
+            with_parameter("/a?api+key=x", "api key", "api%20key=s").as_str(),
+            "/a?api%20key=s"
+        );
+        assert_eq!(with_parameter("/a?KEY=x", "key", "key=s").as_str(), "/a?KEY=x&key=s");
+    }
+}

@@ -1,0 +1,224 @@
+//! Lending credentials: who may call which upstream, what is attached, and the way there and back.
+
+pub mod batch;
+pub mod caller;
+pub mod credential;
+mod headers;
+pub mod path;
+pub mod readiness;
+
+use futures::{future::join_all, join};
+use worker::{
+    Env,
+    wasm_bindgen::JsCast as _,
+    web_sys::{Headers, Request, RequestInit, Response},
+};
+use zeroize::Zeroizing;
+
+use self::{
+    caller::{Place, Shown},
+    credential::{Credential, Placed},
+};
+use crate::{
+    config::{Callers, Upstream},
+    response::{Failure, Refusal},
+    runtime,
+    secrets::{Secret, SecretError, SecretErrors, Secrets},
+};
+
+/// A request for an upstream.
+pub struct Call<'a> {
+    /// Which one.
+    pub upstream: &'a Upstream,
+    /// What goes after its `base_url`: empty, or beginning with `/` or `?`.
+    pub path_and_query: &'a str,
+    /// The method, the headers and the body.
+    pub request: &'a Request,
+    /// Where the caller shows its token: the request's own headers, or those of its batch.
+    pub caller_headers: &'a Headers,
+}
+
+/// What became of a [`Call`].
+pub struct Outcome<'a> {
+    /// The binding of the token that admitted the caller; none for a public upstream.
+    pub caller: Option<&'a str>,
+    /// The upstream's answer, or why there is none.
+    pub result: Result<Response, Failure>,
+}
+
+/// The tokens that would admit a caller, and those that could not be had.
+struct Tokens<'a> {
+    known: Vec<(&'a str, Secret)>,
+    failed: Vec<SecretError>,
+}
+
+/// Admits the caller, attaches the credentials, calls the upstream, and hands its answer back.
+pub async fn call<'a>(call: Call<'a>, secrets: &Secrets<Env>) -> Outcome<'a> {
+    let mut caller = None;
+    let result = admit_and_send(call, secrets, &mut caller).await;
+    Outcome { caller, result }
+}
+
+async fn admit_and_send<'a>(
+    call: Call<'a>,
+    secrets: &Secrets<Env>,
+    caller: &mut Option<&'a str>,
+) -> Result<Response, Failure> {
+    let Call { upstream, path_and_query, request, caller_headers } = call;
+    let shown = shown(caller_headers, caller::places(&upstream.credentials));
+    if upstream.callers != Callers::Public && shown.is_empty() {
+        return Err(Refusal::Unauthenticated.into());
+    }
+
+    // One wave. What is refused in any case needs no credentials, but its caller is known first.
+    let started = runtime::now();
+    let refusal = upstream.refusal(&request.method(), path_and_query);
+    let credentials = async {
+        let needed = if refusal.is_none() { upstream.credentials.as_slice() } else { &[] };
+        join_all(needed.iter().map(|credential| credential.resolve(secrets))).await
+    };
+    let (tokens, credentials) = join!(tokens(&upstream.callers, secrets), credentials);
+    let secrets_ms = runtime::now() - started;
+
+    if let Callers::Tokens(_) = upstream.callers {
+        *caller = Some(admit(&shown, &tokens)?);
+    }
+    if let Some(refusal) = refusal {
+        return Err(refusal.into());
+    }
+    let credentials = together(&upstream.credentials, credentials)?;
+    let own = self::shown(&request.headers(), caller::places(&upstream.credentials));
+    let tokens_to_remove = own.iter().filter(|shown| shown.whose(&tokens.known).is_some());
+    let outgoing = outgoing(upstream, path_and_query, request, &credentials, tokens_to_remove)?;
+    drop((credentials, tokens, shown));
+
+    let started = runtime::now();
+    let answer = runtime::fetch(&outgoing, upstream.timeout).await?;
+    let upstream_ms = runtime::now() - started;
+    incoming(&answer, secrets_ms, upstream_ms)
+}
+
+impl Upstream {
+    /// Whether a caller that is known may not do this.
+    fn refusal(&self, method: &str, path_and_query: &str) -> Option<Refusal> {
+        if let Some(methods) = &self.methods
+            && !methods.iter().any(|allowed| allowed == method)
+        {
+            return Some(Refusal::MethodNotAllowed(methods.join(", ")));
+        }
+        let path = path_and_query.split('?').next().unwrap_or_default();
+        let is_allowed = path::is_allowed(path, self.paths.as_deref());
+        (!is_allowed).then_some(Refusal::PathNotAllowed)
+    }
+}
+
+/// What a request shows that could be a token.
+fn shown<'a>(headers: &Headers, places: impl Iterator<Item = Place<'a>>) -> Vec<Shown<'a>> {
+    let read = |place: Place<'a>| Shown::read(place, runtime::header(headers, place.header));
+    places.filter_map(read).collect()
+}
+
+async fn tokens<'a>(callers: &'a Callers, secrets: &Secrets<Env>) -> Tokens<'a> {
+    let bindings = match callers {
+        Callers::Public => &[],
+        Callers::Tokens(bindings) => bindings.as_slice(),
+    };
+    let results = secrets.get_all_settled(bindings).await;
+    Tokens::new(bindings.iter().map(String::as_str).zip(results))
+}
+
+impl<'a> Tokens<'a> {
+    fn new(results: impl Iterator<Item = (&'a str, Result<Secret, SecretError>)>) -> Self {
+        let mut tokens = Self { known: Vec::new(), failed: Vec::new() };
+        for (binding, result) in results {
+            match result {
+                Ok(token) => tokens.known.push((binding, token)),
+                Err(error) => tokens.failed.push(error),
+            }
+        }
+        tokens
+    }
+}
+
+/// The binding whose token the caller shows.
+///
+/// # Errors
+///
+/// 401, whatever is wrong: also when a token's secret cannot be had, which the log alone tells.
+fn admit<'a>(shown: &[Shown<'_>], tokens: &Tokens<'a>) -> Result<&'a str, Failure> {
+    let admitted = shown.iter().find_map(|shown| shown.whose(&tokens.known));
+    admitted.ok_or_else(|| {
+        if tokens.failed.is_empty() {
+            Refusal::Unauthenticated.into()
+        } else {
+            Refusal::Unauthenticated.because(SecretErrors(tokens.failed.clone()))
+        }
+    })
+}
+
+/// All the credentials, or every binding that failed.
+fn together(
+    credentials: &[Credential],
+    results: Vec<Result<Secret, SecretErrors>>,
+) -> Result<Vec<(&Credential, Secret)>, SecretErrors> {
+    let mut errors = Vec::new();
+    let secrets = results.into_iter().filter_map(|it| it.map_err(|it| errors.extend(it.0)).ok());
+    let together: Vec<_> = credentials.iter().zip(secrets).collect();
+    if errors.is_empty() { Ok(together) } else { Err(SecretErrors(errors)) }
+}
+
+/// The request as it goes to the upstream. The runtime copies the method, the headers and the body
+/// by itself; the body stays a stream.
+fn outgoing<'a>(
+    upstream: &Upstream,
+    path_and_query: &str,
+    request: &Request,
+    credentials: &[(&Credential, Secret)],
+    tokens_to_remove: impl Iterator<Item = &'a Shown<'a>>,
+) -> Result<Request, Failure> {
+    let refused = |_| Refusal::BadRequest("the request cannot be sent on".to_owned());
+    let placed: Vec<Placed<'_>> =
+        credentials.iter().map(|(credential, secret)| credential.placement.place(secret)).collect();
+
+    let mut path_and_query = Zeroizing::new(path_and_query.to_owned());
+    for placed in &placed {
+        if let Placed::Query(name, pair) = placed {
+            path_and_query = credential::with_parameter(&path_and_query, name, pair);
+        }
+    }
+    let url = Zeroizing::new(upstream.base_url.join(&path_and_query));
+    let outgoing = Request::new_with_str_and_init(&url, request.unchecked_ref::<RequestInit>())
+        .map_err(refused)?;
+
+    let headers = outgoing.headers();
+    let connection = headers.get("connection").ok().flatten();
+    for name in runtime::header_names(&headers) {
+        if headers::ends_here(&name, connection.as_deref()) {
+            headers.delete(&name).map_err(refused)?;
+        }
+    }
+    for shown in tokens_to_remove {
+        headers.delete(shown.place.header).map_err(refused)?;
+    }
+    for placed in &placed {
+        if let Placed::Header(name, value) = placed {
+            headers.set(name, value).map_err(refused)?;
+        }
+    }
+    Ok(outgoing)
+}
+
+/// The answer as it goes to the caller.
+fn incoming(answer: &Response, secrets_ms: f64, upstream_ms: f64) -> Result<Response, Failure> {
+    let answer = runtime::changeable(answer)?;
+    let headers = answer.headers();
+    let connection = headers.get("connection").ok().flatten();
+    for name in runtime::header_names(&headers) {
+        if headers::stays_with_us(&name, connection.as_deref()) {
+            let _ = headers.delete(&name);
+        }
+    }
+    let timing = format!("secrets;dur={secrets_ms}, upstream;dur={upstream_ms}");
+    let _ = headers.append("server-timing", &timing);
+    Ok(answer)
+}

@@ -1,0 +1,70 @@
+//! `/readyz`: whether every binding that the settings name can be had.
+
+use futures::future::join_all;
+use serde_json::{Map, Value, json};
+use worker::{Env, web_sys::Headers};
+
+use super::{Tokens, admit, caller, shown};
+use crate::{
+    config::Settings,
+    response::{Answer, Failure, Refusal},
+    runtime,
+    secrets::{Secret, SecretError, SecretErrors, Secrets},
+};
+
+/// One binding that was tried.
+struct Check<'a> {
+    binding: &'a str,
+    result: Result<Secret, SecretError>,
+    ms: f64,
+}
+
+/// Tries every binding. Answers the admin's binding beside what to tell it; 503 is a failure too,
+/// and carries the same result.
+///
+/// # Errors
+///
+/// 401.
+pub async fn check<'a>(
+    settings: &'a Settings,
+    headers: &Headers,
+    secrets: &Secrets<Env>,
+) -> Result<(&'a str, Answer, Option<Failure>), Failure> {
+    let shown = shown(headers, caller::PLACES.into_iter());
+    if shown.is_empty() {
+        return Err(Refusal::Unauthenticated.into());
+    }
+    let admins = settings.admins();
+    if admins.is_empty() {
+        return Err(Refusal::Unauthenticated
+            .because("nobody is an admin: name callers in [vars.SECRETS_STORE_API]"));
+    }
+    // The admins' tokens first: a stranger is not to set off a get for each binding.
+    let try_one = |binding: &'a str| async move {
+        let started = runtime::now();
+        let result = secrets.get(binding).await;
+        Check { binding, result, ms: runtime::now() - started }
+    };
+    let mut checks = join_all(admins.iter().map(|admin| try_one(admin))).await;
+    let tokens = Tokens::new(checks.iter().map(|check| (check.binding, check.result.clone())));
+    let admin = admit(&shown, &tokens)?;
+
+    let others = settings.bindings().into_iter().filter(|it| !admins.iter().any(|own| own == it));
+    checks.extend(join_all(others.map(try_one)).await);
+    checks.sort_by_key(|check| check.binding);
+
+    let result = json!({ "bindings": checks.iter().map(Check::report).collect::<Map<_, _>>() });
+    let errors: Vec<_> = checks.into_iter().filter_map(|check| check.result.err()).collect();
+    if errors.is_empty() {
+        return Ok((admin, Answer::success(result), None));
+    }
+    let failure = Refusal::NotReady.because(SecretErrors(errors));
+    Ok((admin, Refusal::NotReady.answer_with(Some(result)), Some(failure)))
+}
+
+impl Check<'_> {
+    fn report(&self) -> (String, Value) {
+        let state = self.result.as_ref().map_or_else(|error| error.kind.code(), |_| "ok");
+        (self.binding.to_owned(), json!({ "state": state, "ms": self.ms }))
+    }
+}

@@ -1,0 +1,33 @@
+//! A Cloudflare Worker that keeps API credentials in Secrets Store and lends them to callers one
+//! request at a time.
+//!
+//! [`secrets`] is the part to reuse. The rest is the gateway: [`router`] says which way a request
+//! goes, [`gateway`] what happens on it, [`config`] what can be set, [`response`] what the Worker
+//! itself answers.
+
+mod allocator;
+pub mod config;
+pub mod gateway;
+pub mod json;
+pub mod log;
+pub mod response;
+pub mod router;
+pub mod runtime;
+pub mod secrets;
+
+use worker::{
+    Context, Env, event,
+    web_sys::{Request, Response},
+};
+
+/// Runs once an isolate: makes a panic readable in the log.
+#[event(start)]
+fn start() {
+    console_error_panic_hook::set_once();
+}
+
+/// Runs for each request.
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, _: Context) -> worker::Result<Response> {
+    router::respond(request, env).await
+}

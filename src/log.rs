@@ -1,0 +1,40 @@
+//! One JSON line a request.
+
+use serde::Serialize;
+
+/// What is logged of a request: chosen fields, and never a header, a query or a body.
+#[derive(Debug, Default, Serialize)]
+pub struct Line<'a> {
+    /// As in `x-request-id`.
+    pub request_id: &'a str,
+    /// Which route it took.
+    pub route: &'static str,
+    /// Which upstream it was for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<&'a str>,
+    /// The binding of the token that admitted the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller: Option<&'a str>,
+    /// The answer's status.
+    pub status: u16,
+    /// Milliseconds from the request's arrival to the answer's headers.
+    pub ms: f64,
+    /// The kind of error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'static str>,
+    /// What an operator needs to mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<&'a str>,
+}
+
+impl Line<'_> {
+    /// Writes it: as an error where the Worker, its settings or an upstream is at fault.
+    pub fn write(&self) {
+        let line = serde_json::to_string(self).unwrap_or_default();
+        if self.status >= 500 {
+            worker::console_error!("{line}")
+        } else {
+            worker::console_log!("{line}")
+        }
+    }
+}

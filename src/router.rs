@@ -1,0 +1,247 @@
+//! Which route a request takes.
+
+use worker::{
+    Env,
+    web_sys::{Request, Response},
+};
+
+use crate::{
+    config::{Settings, Upstream},
+    gateway::{self, Call, batch, readiness},
+    log,
+    response::{Answer, Failure, Refusal},
+    runtime,
+    secrets::Secrets,
+};
+
+/// The longest request id that is taken over from a caller.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Where a request goes.
+#[derive(Debug)]
+enum Route<'a> {
+    Health,
+    Readiness,
+    Batch,
+    Proxy(&'a Upstream, &'a str),
+    Unknown,
+}
+
+/// What became of a request.
+struct Served {
+    /// The binding of the token that admitted the caller.
+    caller: Option<String>,
+    response: Response,
+    failure: Option<Failure>,
+}
+
+/// Answers a request, and logs it.
+///
+/// # Errors
+///
+/// None that is known; the runtime's own, if it refuses what was made here.
+pub async fn respond(request: Request, env: Env) -> worker::Result<Response> {
+    let started = runtime::now();
+    let given_id = request.headers().get("x-request-id").ok().flatten();
+    let request_id =
+        given_id.filter(|id| is_request_id(id)).unwrap_or_else(runtime::new_request_id);
+    let url = request.url();
+    let (host, path_and_query) = split_url(&url);
+
+    let settings = runtime::settings(&env);
+    let nothing = Settings::default();
+    let (settings, mistakes) = match settings.as_ref() {
+        Ok(settings) => (settings, None),
+        Err(mistakes) => (&nothing, Some(mistakes)),
+    };
+    let route = Route::of(host, path_and_query, settings);
+    let served = match mistakes {
+        Some(mistakes) if !matches!(route, Route::Health) => {
+            Served::refused(Refusal::Configuration.because(mistakes))?
+        }
+        _ => route.serve(&request, settings, env).await?,
+    };
+
+    served.response.headers().set("x-request-id", &request_id)?;
+    log::Line {
+        request_id: &request_id,
+        route: route.name(),
+        upstream: match route {
+            Route::Proxy(upstream, _) => Some(&upstream.name),
+            _ => None,
+        },
+        caller: served.caller.as_deref(),
+        status: served.response.status(),
+        ms: runtime::now() - started,
+        error: served.failure.as_ref().map(|failure| failure.kind),
+        cause: served.failure.as_ref().and_then(|failure| failure.cause.as_deref()),
+    }
+    .write();
+    Ok(served.response)
+}
+
+impl<'a> Route<'a> {
+    fn of(host: &str, path_and_query: &'a str, settings: &'a Settings) -> Self {
+        if let Some(upstream) = settings.upstream_of_host(host) {
+            return Self::Proxy(upstream, path_and_query);
+        }
+        match path_and_query.split('?').next().unwrap_or_default() {
+            "/healthz" => return Self::Health,
+            "/readyz" => return Self::Readiness,
+            "/batch" => return Self::Batch,
+            _ => {}
+        }
+        let Some(rest) = path_and_query.strip_prefix("/proxy/") else { return Self::Unknown };
+        let (name, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        settings.upstream(name).map_or(Self::Unknown, |upstream| Self::Proxy(upstream, rest))
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Health => "healthz",
+            Self::Readiness => "readyz",
+            Self::Batch => "batch",
+            Self::Proxy(..) => "proxy",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    async fn serve(
+        &self,
+        request: &Request,
+        settings: &Settings,
+        env: Env,
+    ) -> worker::Result<Served> {
+        let secrets = Secrets::new(env);
+        let allowed = match self {
+            Self::Health | Self::Readiness => "GET, HEAD",
+            Self::Batch => "POST",
+            Self::Proxy(..) | Self::Unknown => "",
+        };
+        if !allowed.is_empty() && !allowed.split(", ").any(|method| method == request.method()) {
+            return Served::refused(Refusal::MethodNotAllowed(allowed.to_owned()).into());
+        }
+        match self {
+            Self::Health => Served::answered(&Answer::success("ok")),
+            Self::Unknown => Served::refused(Refusal::NotFound.into()),
+            Self::Readiness => {
+                match readiness::check(settings, &request.headers(), &secrets).await {
+                    Ok((admin, answer, failure)) => Ok(Served {
+                        caller: Some(admin.to_owned()),
+                        failure,
+                        ..Served::answered(&answer)?
+                    }),
+                    Err(failure) => Served::refused(failure),
+                }
+            }
+            Self::Batch => match batch::run(settings, request, &secrets).await {
+                Ok(batch) => Ok(Served {
+                    caller: Some(batch.callers.join(", ")).filter(|callers| !callers.is_empty()),
+                    response: batch.answer,
+                    failure: batch.failure,
+                }),
+                Err(failure) => Served::refused(failure),
+            },
+            Self::Proxy(upstream, path_and_query) => {
+                let caller_headers = &request.headers();
+                let call = Call { upstream, path_and_query, request, caller_headers };
+                let outcome = gateway::call(call, &secrets).await;
+                let caller = outcome.caller.map(str::to_owned);
+                match outcome.result {
+                    Ok(response) => Ok(Served { caller, response, failure: None }),
+                    Err(failure) => Ok(Served { caller, ..Served::refused(failure)? }),
+                }
+            }
+        }
+    }
+}
+
+impl Served {
+    fn answered(answer: &Answer) -> worker::Result<Self> {
+        Ok(Self { caller: None, response: runtime::response(answer)?, failure: None })
+    }
+
+    fn refused(failure: Failure) -> worker::Result<Self> {
+        let answered = Self::answered(&failure.refusal.answer())?;
+        Ok(Self { failure: Some(failure), ..answered })
+    }
+}
+
+/// The host of a request's URL, perhaps with a port, and what comes after it. The runtime gives the
+/// URL as it came, so that what is cut out of it is what the caller sent, byte for byte.
+fn split_url(url: &str) -> (&str, &str) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()))
+}
+
+/// Whether a caller's request id is taken over.
+fn is_request_id(id: &str) -> bool {
+    let of_an_id = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(of_an_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        let upstreams = r#"{
+            "demo": {"base_url":"https://a.example/v2","callers":["T"],"credentials":[]},
+            "own": {"base_url":"https://b.example","callers":["T"],"credentials":[],
+                    "hosts":["own.gateway.example"]}
+        }"#;
+        Settings::parse(Some(upstreams), None).unwrap()
+    }
+
+    fn route(url: &str) -> String {
+        let settings = settings();
+        let (host, path_and_query) = split_url(url);
+        match Route::of(host, path_and_query, &settings) {
+            Route::Proxy(upstream, rest) => format!("{} {rest}", upstream.name),
+            route => route.name().to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_path_leads_to_its_route() {
+        for (path, name) in [
+            ("/healthz", "healthz"),
+            ("/healthz?x", "healthz"),
+            ("/readyz", "readyz"),
+            ("/batch", "batch"),
+            ("/proxy/demo/a/b?c=d", "demo /a/b?c=d"),
+            ("/proxy/demo", "demo "),
+            ("/proxy/demo/", "demo /"),
+            ("/proxy/demo?q", "demo ?q"),
+            ("/proxy/demo//a/%2f?x?y", "demo //a/%2f?x?y"),
+            ("/proxy/demonstration/a", "unknown"),
+            ("/proxy/Demo/a", "unknown"),
+            ("/proxy/", "unknown"),
+            ("/proxy", "unknown"),
+            ("/", "unknown"),
+            ("", "unknown"),
+            ("/healthz/", "unknown"),
+        ] {
+            assert_eq!(route(&format!("http://gateway.example:8787{path}")), name, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_host_of_its_own_leads_to_its_upstream_whatever_the_path() {
+        for host in ["own.gateway.example", "OWN.Gateway.Example:8787"] {
+            assert_eq!(route(&format!("https://{host}/healthz?a")), "own /healthz?a");
+            assert_eq!(route(&format!("https://{host}/proxy/demo/x")), "own /proxy/demo/x");
+            assert_eq!(route(&format!("https://{host}")), "own ");
+        }
+        assert_eq!(route("https://x.own.gateway.example/healthz"), "healthz");
+    }
+
+    #[test]
+    fn a_request_id_is_taken_over_if_it_is_plain() {
+        assert!(is_request_id("0a.B_c-9"));
+        assert!(is_request_id(&"x".repeat(128)));
+        for id in ["", "a b", "a\"b", "ü", "a\n", &"x".repeat(129)] {
+            assert!(!is_request_id(id), "{id}");
+        }
+    }
+}

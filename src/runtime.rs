@@ -1,0 +1,291 @@
+//! The runtime's side: what needs JavaScript, so that the rest decides over plain values.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use futures::{
+    future::{Either, select},
+    pin_mut,
+};
+use wasm_bindgen::prelude::wasm_bindgen;
+use worker::{
+    Delay, Env,
+    js_sys::{
+        Array, Date, JSON, JsString, Object, Promise, Reflect, Uint8Array, futures::JsFuture,
+    },
+    wasm_bindgen::{JsCast as _, JsValue},
+    web_sys::{
+        Blob, Headers, ReadableStream, ReadableStreamDefaultReader, Request, Response, ResponseInit,
+    },
+};
+
+use crate::{
+    config::Settings,
+    json::Mistakes,
+    response::{Answer, Failure, Refusal},
+    secrets::Secret,
+};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = crypto, js_name = randomUUID)]
+    fn random_uuid() -> String;
+
+    #[wasm_bindgen(catch, js_name = fetch)]
+    fn global_fetch(request: &Request) -> Result<Promise, JsValue>;
+
+    /// `Headers` whose values stay in the runtime's memory.
+    type HeaderValues;
+    #[wasm_bindgen(method)]
+    fn get(this: &HeaderValues, name: &str) -> JsValue;
+    #[wasm_bindgen(method)]
+    fn keys(this: &HeaderValues) -> JsValue;
+
+    /// `new Response(body, init)` with a body that stays in the runtime's memory.
+    #[wasm_bindgen(extends = Response, js_name = Response)]
+    type AnyResponse;
+    #[wasm_bindgen(catch, constructor, js_class = Response)]
+    fn new(body: &JsValue, init: &JsValue) -> Result<AnyResponse, JsValue>;
+
+    type TextDecoder;
+    #[wasm_bindgen(constructor)]
+    fn new(label: &str, options: &JsValue) -> TextDecoder;
+    #[wasm_bindgen(catch, method)]
+    fn decode(this: &TextDecoder, bytes: &Uint8Array) -> Result<JsString, JsValue>;
+
+    /// `Uint8Array.prototype.toBase64` (ECMAScript 2026).
+    type Bytes;
+    #[wasm_bindgen(method, js_name = toBase64)]
+    fn to_base64(this: &Bytes) -> JsString;
+}
+
+/// The result of reading the settings, shared by all requests.
+pub type ReadSettings = Rc<Result<Settings, Mistakes>>;
+
+/// The settings, read once an isolate: `env` does not change while one lives, a change of the
+/// settings deploys anew.
+pub fn settings(env: &Env) -> ReadSettings {
+    thread_local! {
+        // The one thing that outlives a request. It is no secret: settings name bindings.
+        static SETTINGS: RefCell<Option<ReadSettings>> = const { RefCell::new(None) };
+    }
+    SETTINGS.with_borrow_mut(|settings| {
+        let read = || {
+            let upstreams = setting(env, "UPSTREAMS");
+            let secrets_store_api = setting(env, "SECRETS_STORE_API");
+            Rc::new(Settings::parse(upstreams.as_deref(), secrets_store_api.as_deref()))
+        };
+        settings.get_or_insert_with(read).clone()
+    })
+}
+
+/// A setting as JSON text, whether it was given as a table or as text.
+fn setting(env: &Env, name: &str) -> Option<String> {
+    let value = Reflect::get(env, &name.into()).unwrap_or_default();
+    if value.is_undefined() || value.is_null() {
+        return None;
+    }
+    Some(
+        value.as_string().or_else(|| JSON::stringify(&value).ok()?.as_string()).unwrap_or_default(),
+    )
+}
+
+/// A new id for a request.
+pub fn new_request_id() -> String {
+    random_uuid()
+}
+
+/// Milliseconds since 1970. On the platform, time stands still between I/O.
+pub fn now() -> f64 {
+    Date::now()
+}
+
+/// A header's value, left in the runtime's memory.
+pub fn header(headers: &Headers, name: &str) -> Option<Secret> {
+    headers.unchecked_ref::<HeaderValues>().get(name).dyn_into::<JsString>().ok().map(Secret::from)
+}
+
+/// The names of all headers, in lower case.
+pub fn header_names(headers: &Headers) -> Vec<String> {
+    let names = Array::from(&headers.unchecked_ref::<HeaderValues>().keys());
+    names.iter().filter_map(|name| name.as_string()).collect()
+}
+
+/// Calls an upstream. Redirects are handed on, since the request of a Worker's own event has
+/// `redirect: "manual"`, and so has what is made of it.
+///
+/// # Errors
+///
+/// 502 and 504.
+pub async fn fetch(request: &Request, timeout: Duration) -> Result<Response, Failure> {
+    // The runtime's error text may quote the URL, and with it a credential: it is withheld.
+    let unreachable =
+        |_| Refusal::UpstreamUnreachable.because("the connection failed or was closed early");
+    let answer = JsFuture::from(global_fetch(request).map_err(unreachable)?);
+    let deadline = Delay::from(timeout);
+    pin_mut!(answer, deadline);
+    match select(answer, deadline).await {
+        Either::Left((answer, _)) => Ok(answer.map_err(unreachable)?.unchecked_into()),
+        Either::Right(_) => Err(Refusal::UpstreamTimedOut
+            .because(format!("no response headers within {} ms", timeout.as_millis()))),
+    }
+}
+
+/// The same answer with headers that can be changed: an upstream's own cannot. The body stays a
+/// stream.
+///
+/// # Errors
+///
+/// 502 for an answer that the runtime cannot pass on.
+pub fn changeable(answer: &Response) -> Result<Response, Failure> {
+    Response::new_with_opt_readable_stream_and_init(
+        answer.body().as_ref(),
+        answer.unchecked_ref::<ResponseInit>(),
+    )
+    .map_err(|_| Refusal::UpstreamUnreachable.because("the upstream's answer is malformed"))
+}
+
+/// A whole body, at most `limit` bytes of it; `None` where there is more.
+///
+/// # Errors
+///
+/// What the stream failed with.
+pub async fn read_body(
+    body: Option<ReadableStream>,
+    limit: u32,
+) -> Result<Option<Uint8Array>, JsValue> {
+    let chunks = Array::new();
+    if let Some(body) = body {
+        let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
+        let mut length = 0;
+        loop {
+            let step = JsFuture::from(reader.read()).await?;
+            if Reflect::get(&step, &"done".into())?.is_truthy() {
+                break;
+            }
+            let chunk: Uint8Array = Reflect::get(&step, &"value".into())?.unchecked_into();
+            length += chunk.byte_length();
+            if length > limit {
+                // Not waited for: whether the rest is thrown away now or later matters to nobody.
+                let _ = reader.cancel();
+                return Ok(None);
+            }
+            chunks.push(&chunk);
+        }
+    }
+    let blob = Blob::new_with_u8_array_sequence(&chunks)?;
+    let buffer = JsFuture::from(blob.array_buffer()).await?;
+    Ok(Some(Uint8Array::new(&buffer)))
+}
+
+/// Bytes as text, left in the runtime's memory; `None` where they are not UTF-8.
+pub fn text(bytes: &Uint8Array) -> Option<JsString> {
+    let strict = object([("fatal", JsValue::TRUE), ("ignoreBOM", JsValue::TRUE)]);
+    TextDecoder::new("utf-8", &strict).decode(bytes).ok()
+}
+
+/// Bytes as base64, left in the runtime's memory.
+pub fn base64(bytes: &Uint8Array) -> JsString {
+    bytes.unchecked_ref::<Bytes>().to_base64()
+}
+
+/// A JavaScript object.
+pub fn object<const N: usize>(fields: [(&str, JsValue); N]) -> JsValue {
+    let object = Object::new();
+    for (name, value) in fields {
+        // Fails for a frozen object alone.
+        let _ = Reflect::set(&object, &name.into(), &value);
+    }
+    object.into()
+}
+
+/// Headers as a JavaScript object.
+pub fn headers_object(headers: &Headers) -> JsValue {
+    let object = Object::new();
+    let values = headers.unchecked_ref::<HeaderValues>();
+    for name in header_names(headers) {
+        let _ = Reflect::set(&object, &name.as_str().into(), &values.get(&name));
+    }
+    object.into()
+}
+
+/// 200 with `{"success":true,"result":…}` around a result that stays in the runtime's memory.
+///
+/// # Errors
+///
+/// What JSON cannot express.
+pub fn success(result: &JsValue) -> Result<Response, JsValue> {
+    let envelope = object([("success", JsValue::TRUE), ("result", result.clone())]);
+    let body = JSON::stringify(&envelope)?;
+    let answer: Response = AnyResponse::new(&body, &JsValue::UNDEFINED)?.into();
+    own_headers(&answer);
+    Ok(answer)
+}
+
+/// An answer of the Worker's own.
+///
+/// # Errors
+///
+/// None that is known: each part of it was made here.
+pub fn response(answer: &Answer) -> Result<Response, JsValue> {
+    let init = ResponseInit::new();
+    init.set_status(answer.status);
+    let response = Response::new_with_opt_str_and_init(Some(&answer.body), &init)?;
+    own_headers(&response);
+    for (name, value) in &answer.headers {
+        response.headers().set(name, value)?;
+    }
+    Ok(response)
+}
+
+fn own_headers(response: &Response) {
+    let headers = response.headers();
+    let _ = headers.set("content-type", "application/json");
+    let _ = headers.set("cache-control", "no-store");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    /// What can hold a value from one request to the next.
+    fn outlives_a_request(line: &str) -> bool {
+        let words = line.trim_start_matches("pub ").trim_start_matches("pub(super) ");
+        words.starts_with("static ")
+            || ["thread_local!", "OnceCell", "OnceLock", "LazyCell", "LazyLock"]
+                .iter()
+                .any(|cell| line.contains(cell))
+    }
+
+    fn visit(folder: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                visit(&path, found);
+                continue;
+            }
+            let source = fs::read_to_string(&path).unwrap();
+            // The code alone: neither the tests at its end nor comments.
+            let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            let lines = code.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+            let name = path.file_name().unwrap().to_string_lossy();
+            found.extend(
+                lines.filter(|line| outlives_a_request(line)).map(|line| format!("{name}: {line}")),
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_outlives_a_request_but_the_allocator_and_the_settings() {
+        let mut found = Vec::new();
+        visit(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                "allocator.rs: static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);",
+                "runtime.rs: static SETTINGS: RefCell<Option<ReadSettings>> = const { RefCell::new(None) };",
+                "runtime.rs: thread_local! {",
+            ]
+        );
+    }
+}

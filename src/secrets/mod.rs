@@ -1,0 +1,112 @@
+//! Reading secrets in a Worker: the patterns of the Secrets Store binding API.
+//!
+//! A `[[secrets_store_secrets]]` entry in `wrangler.toml` puts an object on `env`. The value is not
+//! on it: it comes from an asynchronous `get()`, which throws when the secret cannot be had. This
+//! module makes of that a typed API with four patterns, each a few lines to call. There is no HTTP
+//! in it and nothing of the gateway around it, so that you can copy the folder into your own Worker.
+//!
+//! # One secret
+//!
+//! ```no_run
+//! # use secrets_store_gateway::secrets;
+//! use secrets::Secrets;
+//! use worker::{Env, Headers, Result};
+//! use zeroize::Zeroizing;
+//!
+//! async fn authorize(env: Env, headers: &mut Headers) -> Result<()> {
+//!     let secrets = Secrets::new(env); // once for each request
+//!     let key = secrets.get("API_KEY").await?;
+//!     headers.set("Authorization", &Zeroizing::new(format!("Bearer {}", *key.expose_secret())))
+//! }
+//! ```
+//!
+//! # Fallback
+//!
+//! The fallback is fetched only when the primary secret fails; when both fail, the error tells both.
+//!
+//! ```no_run
+//! # use secrets_store_gateway::secrets::{Secret, SecretErrors, Secrets};
+//! # async fn example(secrets: Secrets<worker::Env>) -> Result<(), SecretErrors> {
+//! let key = secrets.get_with_fallback("API_KEY", Some("API_KEY_PREVIOUS")).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # Batch
+//!
+//! Many at once, in parallel: all or nothing, with an error that lists every binding that failed;
+//! or settled, with a result for each. Where different things are needed together, put
+//! `futures::join!` around them.
+//!
+//! ```no_run
+//! # use secrets_store_gateway::secrets::{Secret, SecretErrors, Secrets};
+//! # async fn example(secrets: Secrets<worker::Env>) -> Result<(), SecretErrors> {
+//! let [id, key] = secrets.get_all(["CLIENT_ID", "CLIENT_SECRET"]).await?;
+//!
+//! for result in secrets.get_all_settled(["PRIMARY", "SECONDARY", "TERTIARY"]).await {
+//!     match result {
+//!         Ok(secret) => drop(secret),
+//!         Err(error) => worker::console_error!("{error}"), // names the binding, never the value
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # Typed
+//!
+//! A struct whose fields are bindings, every field fetched in parallel. `Option` allows one to be
+//! missing; a secret that holds JSON is parsed into a type of its own.
+//!
+//! ```no_run
+//! # use secrets_store_gateway::secrets;
+//! use secrets::{Secret, SecretErrors, Secrets};
+//! use serde::Deserialize;
+//!
+//! #[derive(Deserialize)]
+//! #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+//! struct Keys {
+//!     api_key: Secret,
+//!     api_key_previous: Option<Secret>,
+//!     service_account: ServiceAccount,
+//! }
+//!
+//! #[derive(Deserialize)]
+//! struct ServiceAccount {
+//!     client_email: String,
+//!     private_key: Secret,
+//! }
+//!
+//! # async fn example(secrets: Secrets<worker::Env>) -> Result<(), SecretErrors> {
+//! let keys: Keys = secrets.load().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # Rules
+//!
+//! - **A request's scope.** [`Secrets`] is made for one request and dropped with it. It does one
+//!   `get()` for a binding however often it is asked, and nothing outlives it: a value that changes
+//!   in the store is used by the very next request. Put none of this into a `static`.
+//! - **Every failure is an error.** [`ErrorKind`] tells them apart, a `get()` has [`GET_TIMEOUT`],
+//!   and no odd value is silently mended.
+//! - **A value is a [`Secret`].** It prints as redacted; [`Secret::expose_secret`] is the one way
+//!   out, and its copy is wiped.
+//! - **Store or plain, one name.** A plain Worker secret (`wrangler secret put`) answers under the
+//!   same calls, so moving one to Secrets Store changes no code.
+//! - **Tests need no platform.** [`Environment`] is `env` in a Worker, and whatever you like in a
+//!   test.
+
+mod binding;
+mod error;
+mod platform;
+mod scope;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod typed;
+
+pub use self::{
+    binding::{Binding, Environment},
+    error::{Cause, ErrorKind, Flaw, SecretError, SecretErrors},
+    platform::PlatformBinding,
+    scope::{GET_TIMEOUT, Secrets},
+    secret::Secret,
+};

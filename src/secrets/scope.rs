@@ -1,0 +1,170 @@
+//! [`Secrets`]: the secrets of one request.
+
+use std::{cell::RefCell, collections::HashMap, pin::pin, time::Duration};
+
+use futures::{
+    FutureExt as _,
+    future::{Either, LocalBoxFuture, Shared, join_all, ready, select},
+};
+use serde::de::DeserializeOwned;
+
+use super::{Binding, Environment, ErrorKind, Flaw, Secret, SecretError, SecretErrors, typed};
+
+/// How long a `.get()` may take until it counts as failed.
+pub const GET_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The secrets of one request.
+///
+/// Make one when a request arrives and drop it with the request. However often a binding is asked
+/// for, and however many ask at once, it does one `.get()` for it; the next request starts anew, so
+/// a value that was changed in the store is used at once.
+pub struct Secrets<E> {
+    environment: E,
+    gets: RefCell<HashMap<String, Get>>,
+}
+
+/// A `.get()` that is under way or done, shared by all who ask for the same binding.
+type Get = Shared<LocalBoxFuture<'static, Result<Secret, ErrorKind>>>;
+
+impl<E: Environment> Secrets<E> {
+    /// The secrets that `environment` binds, none of them fetched yet.
+    pub fn new(environment: E) -> Self {
+        Self { environment, gets: RefCell::default() }
+    }
+
+    /// One secret, as a credential: a value that a header can carry unchanged.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`]. The usual flaw is a line break at the end, from a file; it is an error
+    /// here and not silently mended, since the store would still hold the wrong value.
+    pub async fn get(&self, binding: &str) -> Result<Secret, SecretError> {
+        let secret = self.get_text(binding).await?;
+        match Flaw::of(&secret.expose_secret()) {
+            None => Ok(secret),
+            Some(flaw) => Err(named(binding, ErrorKind::NotHeaderSafe(flaw))),
+        }
+    }
+
+    /// One secret of any text, line breaks included: a private key in PEM form, say.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`]; all but [`ErrorKind::NotHeaderSafe`].
+    pub async fn get_text(&self, binding: &str) -> Result<Secret, SecretError> {
+        let get = self.start(binding);
+        get.await.map_err(|kind| named(binding, kind))
+    }
+
+    /// One secret that holds JSON, parsed. Fields of `T` that are secret should be [`Secret`]s.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`]; [`ErrorKind::InvalidJson`] tells where, and quotes nothing.
+    pub async fn get_json<T: DeserializeOwned>(&self, binding: &str) -> Result<T, SecretError> {
+        let secret = self.get_text(binding).await?;
+        serde_json::from_str(&secret.expose_secret())
+            .map_err(|error| named(binding, typed::invalid_json(&error)))
+    }
+
+    /// The primary secret, or the fallback when the primary one fails. The fallback is not asked
+    /// for otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Both errors, the primary's first; one error where there is no fallback.
+    pub async fn get_with_fallback(
+        &self,
+        primary: &str,
+        fallback: Option<&str>,
+    ) -> Result<Secret, SecretErrors> {
+        let first = match self.get(primary).await {
+            Ok(secret) => return Ok(secret),
+            Err(error) => error,
+        };
+        let Some(fallback) = fallback else { return Err(first.into()) };
+        self.get(fallback).await.map_err(|second| SecretErrors(vec![first, second]))
+    }
+
+    /// Many secrets at once, all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// Every binding that failed, not just the first.
+    pub async fn get_all<const N: usize>(
+        &self,
+        bindings: [&str; N],
+    ) -> Result<[Secret; N], SecretErrors> {
+        let mut errors = Vec::new();
+        let secrets: Vec<Secret> = self
+            .get_all_settled(bindings)
+            .await
+            .into_iter()
+            .filter_map(|result| result.map_err(|error| errors.push(error)).ok())
+            .collect();
+        // As many as were asked for, or else there is an error.
+        secrets.try_into().map_err(|_| SecretErrors(errors))
+    }
+
+    /// Many secrets at once, with a result for each in the order of asking.
+    pub async fn get_all_settled<B: AsRef<str>>(
+        &self,
+        bindings: impl IntoIterator<Item = B>,
+    ) -> Vec<Result<Secret, SecretError>> {
+        let get = |binding: B| async move { self.get(binding.as_ref()).await };
+        join_all(bindings.into_iter().map(get)).await
+    }
+
+    /// Fills a `#[derive(Deserialize)]` struct whose fields are bindings, all fetched at once.
+    ///
+    /// A field is a [`Secret`], or any other type that the secret's JSON is parsed into; `Option`
+    /// around it allows the binding or its secret to be missing. `#[serde(rename)]` gives the
+    /// binding's name. A plain `String` is refused, since it would print.
+    ///
+    /// # Errors
+    ///
+    /// Every binding that failed, not just the first. A secret that is there and cannot be had (a
+    /// time-out, say) is an error also for an `Option`.
+    pub async fn load<T: DeserializeOwned>(&self) -> Result<T, SecretErrors> {
+        let fields = typed::fields::<T>()?;
+        let values = join_all(fields.iter().map(|field| async {
+            match field.form {
+                typed::Form::Secret => self.get(field.name).await,
+                typed::Form::Json => self.get_text(field.name).await,
+            }
+        }))
+        .await;
+        typed::assemble(&fields, values)
+    }
+
+    /// The one `.get()` of this request for `binding`.
+    fn start(&self, binding: &str) -> Get {
+        let mut gets = self.gets.borrow_mut();
+        if let Some(get) = gets.get(binding) {
+            return get.clone();
+        }
+        let get = match self.environment.binding(binding) {
+            Ok(found) => resolve(found, self.environment.delay(GET_TIMEOUT)).boxed_local(),
+            Err(kind) => ready(Err(kind)).boxed_local(),
+        };
+        let get = get.shared();
+        gets.insert(binding.to_owned(), get.clone());
+        get
+    }
+}
+
+async fn resolve(
+    binding: impl Binding,
+    deadline: LocalBoxFuture<'static, ()>,
+) -> Result<Secret, ErrorKind> {
+    let answer = match select(pin!(binding.get()), deadline).await {
+        Either::Left((answer, _)) => answer?,
+        Either::Right(_) => return Err(ErrorKind::TimedOut),
+    };
+    let secret = answer.ok_or(ErrorKind::Null)?;
+    if secret.expose_secret().is_empty() { Err(ErrorKind::Empty) } else { Ok(secret) }
+}
+
+fn named(binding: &str, kind: ErrorKind) -> SecretError {
+    SecretError { binding: binding.to_owned(), kind }
+}
