@@ -3,25 +3,33 @@
 use std::time::Duration;
 
 use futures::{FutureExt as _, future::LocalBoxFuture};
+use wasm_bindgen::prelude::wasm_bindgen;
 use worker::{
     Delay, Env,
-    js_sys::{Function, JsString, Promise, Reflect, futures::JsFuture},
+    js_sys::{JsString, Promise, Reflect, futures::JsFuture},
     wasm_bindgen::{JsCast as _, JsValue},
 };
 
 use super::{Binding, Cause, Environment, ErrorKind, Secret};
 
+#[wasm_bindgen]
+extern "C" {
+    /// A `[[secrets_store_secrets]]` binding: an object whose `get()` promises the value.
+    #[derive(Debug)]
+    pub type StoreBinding;
+
+    // As a method, and not as a function that is looked up and then called: on the platform the
+    // object is a stub, and what is looked up on a stub is a stub again, `get.call` included.
+    #[wasm_bindgen(catch, method)]
+    fn get(this: &StoreBinding) -> Result<JsValue, JsValue>;
+}
+
 /// A secret on `env`. What kind it is, is found from what it is: so moving a secret from plain to
 /// Secrets Store changes no code and no setting.
 #[derive(Debug)]
 pub enum PlatformBinding {
-    /// `[[secrets_store_secrets]]`: an object whose `get()` promises the value.
-    Store {
-        /// The object on `env`.
-        object: JsValue,
-        /// Its `get`.
-        get: Function,
-    },
+    /// `[[secrets_store_secrets]]`.
+    Store(StoreBinding),
     /// A plain Worker secret (`wrangler secret put`, `.dev.vars`): the value itself.
     Plain(JsString),
 }
@@ -30,16 +38,15 @@ impl Environment for Env {
     type Binding = PlatformBinding;
 
     fn binding(&self, name: &str) -> Result<PlatformBinding, ErrorKind> {
-        let object = Reflect::get(self, &name.into()).unwrap_or_default();
-        if object.is_undefined() || object.is_null() {
-            return Err(ErrorKind::NotBound);
-        }
-        if let Ok(value) = object.clone().dyn_into::<JsString>() {
-            return Ok(PlatformBinding::Plain(value));
-        }
-        match Reflect::get(&object, &"get".into()).unwrap_or_default().dyn_into::<Function>() {
-            Ok(get) => Ok(PlatformBinding::Store { object, get }),
-            Err(_) => Err(ErrorKind::WrongKind),
+        let bound = Reflect::get(self, &name.into()).unwrap_or_default();
+        if bound.is_undefined() || bound.is_null() {
+            Err(ErrorKind::NotBound)
+        } else if let Some(value) = bound.dyn_ref::<JsString>() {
+            Ok(PlatformBinding::Plain(value.clone()))
+        } else if Reflect::get(&bound, &"get".into()).is_ok_and(|get| get.is_function()) {
+            Ok(PlatformBinding::Store(bound.unchecked_into()))
+        } else {
+            Err(ErrorKind::WrongKind)
         }
     }
 
@@ -50,11 +57,11 @@ impl Environment for Env {
 
 impl Binding for PlatformBinding {
     async fn get(&self) -> Result<Option<Secret>, ErrorKind> {
-        let (object, get) = match self {
+        let store = match self {
             Self::Plain(value) => return Ok(Some(value.clone().into())),
-            Self::Store { object, get } => (object, get),
+            Self::Store(store) => store,
         };
-        let answer = get.call0(object).map_err(|error| kind_of(&error))?;
+        let answer = store.get().map_err(|error| kind_of(&error))?;
         // `resolve` leaves a promise as it is, and makes one of anything else.
         let value =
             JsFuture::from(Promise::resolve(&answer)).await.map_err(|error| kind_of(&error))?;
