@@ -18,10 +18,10 @@ pub struct Line<'a> {
     /// The answer's status.
     pub status: u16,
     /// Milliseconds from the request's arrival to the answer's headers.
-    pub ms: f64,
+    pub ms: u64,
     /// The kind of error.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<&'static str>,
+    pub error: Option<&'a str>,
     /// What an operator needs to mend it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<&'a str>,

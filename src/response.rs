@@ -1,5 +1,7 @@
 //! What the Worker itself answers: the envelope and the error codes, here alone.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -36,7 +38,7 @@ pub struct Failure {
     /// What the caller is told.
     pub refusal: Refusal,
     /// A short name for what went wrong: the kind of error in the log.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// What an operator needs to mend it.
     pub cause: Option<String>,
 }
@@ -115,7 +117,7 @@ impl Refusal {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        let kind = refusal.kind();
+        let kind = refusal.kind().into();
         Self { refusal, kind, cause: None }
     }
 }
@@ -125,7 +127,7 @@ impl From<SecretErrors> for Failure {
     fn from(errors: SecretErrors) -> Self {
         let failure = Refusal::Configuration.because(&errors);
         match errors.0.first() {
-            Some(first) => Self { kind: first.kind.code(), ..failure },
+            Some(first) => Self { kind: format!("secret_{}", first.kind.code()).into(), ..failure },
             None => failure,
         }
     }
@@ -189,7 +191,7 @@ mod tests {
     fn a_failed_secret_is_named_in_the_log_and_not_to_the_caller() {
         let error = SecretError { binding: "API_KEY".into(), kind: ErrorKind::Null };
         let failure = Failure::from(SecretErrors::from(error));
-        assert_eq!(failure.kind, "null");
+        assert_eq!(failure.kind, "secret_null");
         assert!(failure.cause.unwrap().contains("API_KEY"));
         assert!(!failure.refusal.answer().body.contains("API_KEY"));
     }

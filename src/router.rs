@@ -72,8 +72,8 @@ pub async fn respond(request: Request, env: Env) -> worker::Result<Response> {
         },
         caller: served.caller.as_deref(),
         status: served.response.status(),
-        ms: runtime::now() - started,
-        error: served.failure.as_ref().map(|failure| failure.kind),
+        ms: runtime::now().saturating_sub(started),
+        error: served.failure.as_ref().map(|failure| failure.kind.as_ref()),
         cause: served.failure.as_ref().and_then(|failure| failure.cause.as_deref()),
     }
     .write();

@@ -95,8 +95,8 @@ pub fn new_request_id() -> String {
 }
 
 /// Milliseconds since 1970. On the platform, time stands still between I/O.
-pub fn now() -> f64 {
-    Date::now()
+pub fn now() -> u64 {
+    Date::now() as u64
 }
 
 /// A header's value, left in the runtime's memory.

@@ -168,7 +168,7 @@ fn own(failure: &Failure) -> JsValue {
 fn causes(parts: &[Part]) -> String {
     let failures = parts.iter().enumerate().filter_map(|(index, part)| {
         let failure = part.failure.as_ref()?;
-        let cause = failure.cause.as_deref().unwrap_or(failure.kind);
+        let cause = failure.cause.as_deref().unwrap_or(&failure.kind);
         Some(format!("requests[{index}]: {cause}"))
     });
     failures.collect::<Vec<_>>().join("; ")

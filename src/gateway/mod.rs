@@ -78,7 +78,7 @@ async fn admit_and_send<'a>(
         join_all(needed.iter().map(|credential| credential.resolve(secrets))).await
     };
     let (tokens, credentials) = join!(tokens(&upstream.callers, secrets), credentials);
-    let secrets_ms = runtime::now() - started;
+    let secrets_ms = runtime::now().saturating_sub(started);
 
     if let Callers::Tokens(_) = upstream.callers {
         *caller = Some(admit(&shown, &tokens)?);
@@ -94,7 +94,7 @@ async fn admit_and_send<'a>(
 
     let started = runtime::now();
     let answer = runtime::fetch(&outgoing, upstream.timeout).await?;
-    let upstream_ms = runtime::now() - started;
+    let upstream_ms = runtime::now().saturating_sub(started);
     incoming(&answer, secrets_ms, upstream_ms)
 }
 
@@ -209,7 +209,7 @@ fn outgoing<'a>(
 }
 
 /// The answer as it goes to the caller.
-fn incoming(answer: &Response, secrets_ms: f64, upstream_ms: f64) -> Result<Response, Failure> {
+fn incoming(answer: &Response, secrets_ms: u64, upstream_ms: u64) -> Result<Response, Failure> {
     let answer = runtime::changeable(answer)?;
     let headers = answer.headers();
     let connection = headers.get("connection").ok().flatten();

@@ -1,1 +1,48 @@
-fn main() {}
+//! The command line of `cargo xtask`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use xtask::{build, dev, process, test};
+
+/// The project's commands. Each fetches the tools that it needs, and may be stopped and run again.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// From a fresh clone to a running gateway: tools, build, local secrets, a demo upstream,
+    /// `wrangler dev`. Prints a `curl` line that works. Ctrl-C ends everything
+    Dev {
+        /// The port to listen on, if it is free; otherwise another one is taken
+        #[arg(long, default_value_t = 8787)]
+        port: u16,
+        /// The folder of the local Secrets Store
+        #[arg(long, value_name = "DIR", default_value = ".wrangler/state")]
+        persist_to: PathBuf,
+    },
+    /// Formatting, lints, docs, the build, unit tests and end-to-end tests on the real runtime
+    Test,
+    /// The Worker into build/: the build command of wrangler.toml
+    Build,
+}
+
+fn main() -> ExitCode {
+    process::end_children_when_told_to_end();
+    let result = match Arguments::parse().command {
+        Command::Dev { port, persist_to } => dev::run(port, &persist_to),
+        Command::Test => test::run(),
+        Command::Build => build::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! `cargo xtask build`: the Worker into `build/`.
+
+use std::{
+    env, fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{process, root, step, tools::Tools};
+
+/// Fetches the tools and builds.
+///
+/// # Errors
+///
+/// What failed, and what to do about it.
+pub fn run() -> Result<()> {
+    with(&Tools::ensure()?)
+}
+
+/// Builds, unless what is in `build/` is what would come out.
+///
+/// # Errors
+///
+/// What the compiler or a tool says.
+pub fn with(tools: &Tools) -> Result<()> {
+    process::run(
+        "compiling the Worker",
+        cargo().args([
+            "build",
+            "--lib",
+            "--release",
+            "--locked",
+            "--target",
+            "wasm32-unknown-unknown",
+        ]),
+        "The compiler's message is above",
+    )?;
+    // Cargo knows whether something has changed; what comes after it does not, and takes seconds.
+    let stamp = root().join("build/.stamp");
+    let inputs = inputs(tools)?;
+    if fs::read_to_string(&stamp).is_ok_and(|built| built == inputs) {
+        return Ok(());
+    }
+    step("the Worker, by worker-build");
+    process::run(
+        "worker-build",
+        tools.worker_build().arg("--release"),
+        "Its message is above; `cargo clean` helps where it speaks of a schema or of externref",
+    )?;
+    fs::write(&stamp, inputs).context("cannot write into build/")
+}
+
+/// All that the content of `build/` depends on.
+fn inputs(tools: &Tools) -> Result<String> {
+    let wasm = "target/wasm32-unknown-unknown/release/secrets_store_gateway.wasm";
+    let target = env::var_os("CARGO_TARGET_DIR");
+    let wasm = match target {
+        Some(target) => root().join(target).join(wasm.trim_start_matches("target/")),
+        None => root().join(wasm),
+    };
+    let mut hasher = DefaultHasher::new();
+    for file in [wasm, root().join("Cargo.toml"), root().join("package-lock.json")] {
+        fs::read(&file)
+            .with_context(|| format!("cannot read {}", file.display()))?
+            .hash(&mut hasher);
+    }
+    Ok(format!("{}, {:016x}", tools.versions()?, hasher.finish()))
+}
+
+/// How cargo is called by the other commands.
+pub fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}

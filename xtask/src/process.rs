@@ -1,0 +1,184 @@
+//! Child processes that are ended, with all their own children, whatever happens.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+/// How long a process has to end by itself.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The process groups that are running.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// A child in a process group of its own; dropping it ends the group.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    group: Pid,
+}
+
+impl Process {
+    /// Starts `command`, without standard input.
+    ///
+    /// # Errors
+    ///
+    /// Where the program is missing or cannot be started.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        let child = command
+            .stdin(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program(command)))?;
+        let group = Pid::from_child(&child);
+        running().push(group);
+        Ok(Self { child, group })
+    }
+
+    /// Starts `command`, and hands each line that it prints, on either stream, to `line`.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with_lines(
+        command: &mut Command,
+        line: impl Fn(&str) + Clone + Send + 'static,
+    ) -> Result<Self> {
+        let mut process = Self::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+        if let Some(stream) = process.child.stdout.take() {
+            let line = line.clone();
+            thread::spawn(move || {
+                BufReader::new(stream).lines().map_while(Result::ok).for_each(|it| line(&it))
+            });
+        }
+        if let Some(stream) = process.child.stderr.take() {
+            thread::spawn(move || {
+                BufReader::new(stream).lines().map_while(Result::ok).for_each(|it| line(&it))
+            });
+        }
+        Ok(process)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// Where it ends with a failure.
+    pub fn wait(&mut self) -> Result<()> {
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("it ended with {status}");
+        }
+        Ok(())
+    }
+
+    /// Whether it is still running.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The id of its process group, which is also that of its first process.
+    pub fn group(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        end(&[self.group]);
+        let _ = self.child.wait();
+        running().retain(|group| *group != self.group);
+    }
+}
+
+/// Runs `command` to its end; what it prints is shown.
+///
+/// # Errors
+///
+/// Where it cannot be started or fails; the message names the command, `what` it was to do, and
+/// what mends it.
+pub fn run(what: &str, command: &mut Command, mend: &str) -> Result<()> {
+    Process::start(command)
+        .and_then(|mut process| process.wait())
+        .with_context(|| format!("{what} failed ({}). {mend}", line(command)))
+}
+
+/// Runs `command` to its end and answers what it prints to standard output.
+///
+/// # Errors
+///
+/// As [`run`]; the message has what it printed to standard error.
+pub fn output(what: &str, command: &mut Command, mend: &str) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{what} failed: cannot start {}. {mend}", program(command)))?;
+    if !output.status.success() {
+        let printed = String::from_utf8_lossy(&output.stderr);
+        bail!("{what} failed ({}: {}). {mend}\n{printed}", line(command), output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Ends every child when this process is told to end: Ctrl-C, `kill`, a terminal that is closed.
+pub fn end_children_when_told_to_end() {
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
+    thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            let groups = running().clone();
+            end(&groups);
+            // As a shell reports it.
+            std::process::exit(128 + signal);
+        }
+    });
+}
+
+/// Asks process groups to end, and after a while ends what is left of them.
+fn end(groups: &[Pid]) {
+    for group in groups {
+        let _ = kill_process_group(*group, Signal::TERM);
+    }
+    let deadline = Instant::now() + GRACE;
+    while !groups.iter().all(|group| has_ended(*group)) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    for group in groups {
+        let _ = kill_process_group(*group, Signal::KILL);
+    }
+}
+
+/// Whether a group's first process, a child of ours, has ended; it is left to be waited for.
+fn has_ended(first: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(waitid(WaitId::Pid(first), options), Ok(None))
+}
+
+fn running() -> std::sync::MutexGuard<'static, Vec<Pid>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn program(command: &Command) -> String {
+    command.get_program().to_string_lossy().into_owned()
+}
+
+/// A command as one would type it. Arguments that carry a value are left out.
+fn line(command: &Command) -> String {
+    let mut words = vec![program(command)];
+    let mut hide = false;
+    for argument in command.get_args().map(|it| it.to_string_lossy()) {
+        words.push(if hide { "…".to_owned() } else { argument.clone().into_owned() });
+        hide = argument == "--value";
+    }
+    words.join(" ")
+}
