@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::Path,
     process::Command,
 };
 
@@ -29,6 +30,8 @@ pub fn with(tools: &Tools) -> Result<()> {
         "compiling the Worker",
         cargo().args([
             "build",
+            "-p",
+            "secrets-store-gateway",
             "--lib",
             "--release",
             "--locked",
@@ -67,6 +70,19 @@ fn inputs(tools: &Tools) -> Result<String> {
             .hash(&mut hasher);
     }
     Ok(format!("{}, {:016x}", tools.versions()?, hasher.finish()))
+}
+
+/// Builds an example, a Worker of its own.
+///
+/// # Errors
+///
+/// As [`with`].
+pub fn example(tools: &Tools, folder: &Path) -> Result<()> {
+    process::run(
+        "worker-build",
+        tools.worker_build().arg("--release").current_dir(folder),
+        "Its message is above",
+    )
 }
 
 /// How cargo is called by the other commands.

@@ -88,9 +88,9 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// The id of its process group, which is also that of its first process.
-    pub fn group(&self) -> u32 {
-        self.child.id()
+    /// Does what Ctrl-C does.
+    pub fn interrupt(&self) {
+        let _ = kill_process_group(self.group, Signal::INT);
     }
 }
 

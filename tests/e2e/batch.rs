@@ -1,0 +1,137 @@
+//! Several upstream requests in one call.
+
+use serde_json::{Value, json};
+
+use crate::{
+    Stage,
+    client::{Answer, Call, MARK},
+    stubs::{KEY, TOKEN},
+};
+
+fn batch(stage: &Stage, requests: Value) -> Call {
+    stage.stubs.gateway("POST", "/batch").body(json!({ "requests": requests }).to_string())
+}
+
+/// The answers, each with its body read as JSON.
+#[track_caller]
+fn parts(answer: &Answer) -> Vec<(u64, Value)> {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let envelope = answer.json();
+    assert_eq!(envelope["success"], true);
+    let parts = envelope["result"].as_array().unwrap();
+    let part = |part: &Value| {
+        let body = serde_json::from_str(part["body"].as_str().unwrap());
+        (part["status"].as_u64().unwrap(), body.unwrap_or_else(|_| part["body"].clone()))
+    };
+    parts.iter().map(part).collect()
+}
+
+pub fn a_batch_runs_its_requests_in_their_order_with_secrets_fetched_once(stage: &Stage) {
+    let requests: Vec<Value> = (0..16)
+        .map(|index| {
+            json!({
+                "upstream": "batched",
+                "method": "POST",
+                "path": format!("/item/{index}?a=%41"),
+                "headers": { "x-index": index.to_string() },
+                "body": { "index": index },
+            })
+        })
+        .collect();
+    let answer = batch(stage, requests.into()).bearer(TOKEN).send();
+    let parts = parts(&answer);
+    assert_eq!(parts.len(), 16);
+    for (index, (status, got)) in parts.into_iter().enumerate() {
+        assert_eq!(status, 200);
+        assert_eq!(
+            (&got["method"], &got["target"]),
+            (&"POST".into(), &format!("/item/{index}?a=%41").into())
+        );
+        assert_eq!(got["body"], json!({ "index": index }).to_string());
+        let headers = got["headers"].as_array().unwrap();
+        for header in [
+            json!(["authorization", format!("Bearer {KEY}")]),
+            json!(["x-index", index.to_string()]),
+            json!(["content-type", "application/json"]),
+        ] {
+            assert!(headers.contains(&header), "{header} is not in {headers:?}");
+        }
+    }
+    assert_eq!((stage.stubs.gets("BATCHED"), stage.stubs.gets("BATCHED_TOKEN")), (1, 1));
+    let line = stage.stubs.log_line(answer.header("x-request-id").unwrap());
+    assert_eq!((&line["route"], &line["caller"]), (&"batch".into(), &"BATCHED_TOKEN".into()));
+}
+
+pub fn one_failure_in_a_batch_does_not_fail_the_others(stage: &Stage) {
+    let requests = json!([
+        { "upstream": "bearer", "path": "/status/404" },
+        { "upstream": "not_found" },
+        { "upstream": "nobody" },
+        { "upstream": "plain" },
+        { "upstream": "narrow", "path": "/refunds" },
+        { "upstream": "narrow", "path": "/charges", "method": "DELETE" },
+        { "upstream": "unreachable" },
+        { "upstream": "bearer", "method": "GET", "body": "a GET has none" },
+        { "upstream": "bearer", "path": "/x" },
+    ]);
+    let answer = batch(stage, requests).bearer(TOKEN).send();
+    let parts = parts(&answer);
+    let statuses: Vec<u64> = parts.iter().map(|(status, _)| *status).collect();
+    assert_eq!(statuses, [404, 500, 404, 401, 403, 405, 502, 400, 200]);
+    assert_eq!(parts[1].1["errors"][0]["code"], 50001);
+    assert_eq!(parts[8].1["target"], "/x");
+    let line = stage.stubs.log_line(answer.header("x-request-id").unwrap());
+    assert_eq!(line["error"], "secret_not_found");
+    let cause = line["cause"].as_str().unwrap();
+    assert!(cause.contains("requests[1]: binding `NOT_FOUND`"), "{cause}");
+    assert!(cause.contains("requests[6]: "), "{cause}");
+}
+
+pub fn a_batch_of_a_stranger_is_refused_as_a_whole(stage: &Stage) {
+    let requests =
+        || json!([{ "upstream": "bearer", "path": "/strange" }, { "upstream": "nobody" }]);
+    batch(stage, requests()).send().is_unauthenticated();
+    batch(stage, requests()).bearer("wrong").send().is_unauthenticated();
+    assert!(!stage.upstream.has_seen("/strange"));
+    // Where no upstream is public, nobody without a token is listened to at all.
+    let call = stage.stubs.worker("admin", "POST", "/batch").body("not even JSON");
+    call.send().is_unauthenticated();
+}
+
+pub fn a_batch_for_a_public_upstream_needs_no_token(stage: &Stage) {
+    let requests = json!([{ "upstream": "public", "path": "/x" }, { "upstream": "bearer" }]);
+    let parts = parts(&batch(stage, requests).send());
+    assert_eq!((parts[0].0, parts[1].0), (200, 401));
+}
+
+pub fn a_batch_that_is_malformed_or_too_large_is_refused(stage: &Stage) {
+    let send = |body: &str| stage.stubs.gateway("POST", "/batch").bearer(TOKEN).body(body).send();
+    send("{").is_refused(400, 40001, "not valid JSON (line 1, column 1)");
+    send("").is_refused(400, 40001, "not valid JSON (line 1, column 0)");
+    send(r#"{"requests":[{"upstream":"bearer"},{}]}"#).is_refused(
+        400,
+        40001,
+        "requests[1].upstream: is required",
+    );
+    send(r#"{"requests":[{"upstream":"bearer","path":"x"}]}"#).is_refused(
+        400,
+        40001,
+        "requests[0].path: must begin with '/', be percent-encoded and have no fragment",
+    );
+    let many = vec![json!({ "upstream": "bearer" }); 17];
+    batch(stage, many.into()).bearer(TOKEN).send().is_refused(413, 41301, "Too large");
+    let large = json!([{ "upstream": "bearer", "method": "POST", "body": "x".repeat(1 << 20) }]);
+    batch(stage, large).bearer(TOKEN).send().is_refused(413, 41301, "Too large");
+    let fitting =
+        json!([{ "upstream": "bearer", "method": "POST", "body": "x".repeat(1_000_000) }]);
+    assert_eq!(parts(&batch(stage, fitting).bearer(TOKEN).send())[0].0, 200);
+}
+
+pub fn a_body_that_is_no_text_comes_back_as_base64(stage: &Stage) {
+    let answer =
+        batch(stage, json!([{ "upstream": "bearer", "path": "/binary" }])).bearer(TOKEN).send();
+    let part = &answer.json()["result"][0];
+    assert_eq!((&part["body"], &part["encoding"]), (&"iVBOR/8=".into(), &"base64".into()));
+    assert_eq!(part["headers"]["content-type"], "image/png");
+    assert!(!answer.body.contains(MARK));
+}

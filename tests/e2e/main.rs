@@ -1,0 +1,145 @@
+//! End-to-end tests: the built Worker in the real runtime.
+//!
+//! The main path runs in `cargo xtask dev`, which is `wrangler dev` with real local secrets. What
+//! the local store cannot do (hang, throw, answer nonsense, count) runs in workerd with a store of
+//! our own. Each runtime is started once.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "in a test, a panic is how a claim fails"
+)]
+
+mod batch;
+mod callers;
+mod client;
+mod credentials;
+mod dev;
+mod failures;
+mod patterns;
+mod proxy;
+mod routes;
+mod stubs;
+mod upstream;
+
+use std::{process::ExitCode, sync::Arc};
+
+use libtest_mimic::{Arguments, Trial};
+use xtask::{build, process, tools::Tools};
+
+use self::{client::MARK, dev::Dev, stubs::Stubs, upstream::Upstream};
+
+/// Everything that the tests share.
+pub struct Stage {
+    tools: Tools,
+    upstream: Upstream,
+    stubs: Stubs,
+    dev: Dev,
+}
+
+impl Stage {
+    fn set_up() -> Self {
+        let tools = Tools::ensure().unwrap();
+        build::with(&tools).unwrap();
+        let upstream = Upstream::start();
+        let stubs = Stubs::start(&tools, &upstream);
+        let dev = Dev::start(&["--port", "8787"]);
+        Self { tools, upstream, stubs, dev }
+    }
+}
+
+/// Lists tests by their path; a function that is in no list is dead code, which is an error.
+macro_rules! trials {
+    ($($module:ident: $($test:ident),+;)+) => {
+        fn trials(stage: &Option<Arc<Stage>>) -> Vec<Trial> {
+            let mut trials = Vec::new();
+            $($(
+                let stage_of_this = stage.clone();
+                trials.push(Trial::test(
+                    concat!(stringify!($module), "::", stringify!($test)),
+                    move || {
+                        $module::$test(stage_of_this.as_deref().ok_or("there is no stage")?);
+                        Ok(())
+                    },
+                ));
+            )+)+
+            trials
+        }
+    };
+}
+
+trials! {
+    batch: a_batch_runs_its_requests_in_their_order_with_secrets_fetched_once,
+        one_failure_in_a_batch_does_not_fail_the_others,
+        a_batch_of_a_stranger_is_refused_as_a_whole,
+        a_batch_for_a_public_upstream_needs_no_token,
+        a_batch_that_is_malformed_or_too_large_is_refused,
+        a_body_that_is_no_text_comes_back_as_base64;
+    callers: a_token_is_taken_in_each_of_the_four_ways_and_never_sent_on,
+        no_token_a_wrong_one_and_an_empty_one_are_refused_alike,
+        without_a_token_nothing_is_fetched,
+        an_unauthenticated_caller_learns_nothing_about_credentials,
+        either_of_two_tokens_admits_while_one_is_missing,
+        a_missing_or_empty_token_secret_admits_nobody,
+        a_public_upstream_admits_anyone,
+        the_log_names_the_callers_binding_and_never_its_token;
+    credentials: each_credential_reaches_the_upstream_byte_for_byte,
+        several_credentials_are_attached_together,
+        the_callers_own_value_at_a_credentials_place_is_replaced,
+        a_plain_worker_secret_works_under_the_same_name;
+    dev: the_printed_curl_line_gets_the_upstreams_answer,
+        readyz_finds_every_binding_of_the_shipped_settings,
+        a_value_changed_with_wrangler_is_used_by_the_next_request,
+        a_second_dev_finds_free_ports_and_ends_all_it_started;
+    failures: every_way_to_fail_answers_500_and_names_no_value,
+        the_fallback_is_used_when_the_primary_fails,
+        the_fallback_is_not_asked_for_while_the_primary_works,
+        when_both_fail_the_log_tells_both,
+        every_failed_binding_is_in_the_log,
+        sixteen_secrets_are_fetched_in_one_wave,
+        a_binding_is_fetched_once_for_a_request,
+        a_changed_value_is_used_by_the_next_request;
+    patterns: each_pattern_of_the_binding_api_runs_in_the_runtime,
+        a_missing_secret_answers_500_in_the_example_too;
+    proxy: the_path_and_the_query_go_on_byte_for_byte,
+        nothing_leaves_the_base_url,
+        paths_and_methods_narrow_an_upstream,
+        what_is_refused_anyway_fetches_no_credential,
+        a_host_of_its_own_leads_to_its_upstream,
+        headers_of_the_connection_and_the_gateway_are_not_sent_on,
+        an_upstreams_answer_is_handed_back_as_it_is,
+        an_answer_streams,
+        an_upload_streams,
+        an_upstream_that_is_unreachable_is_a_502,
+        an_upstream_that_takes_too_long_is_a_504;
+    routes: healthz_answers_anyone,
+        an_unknown_route_or_upstream_is_a_404,
+        a_wrong_method_is_a_405_that_says_what_is_allowed,
+        a_request_id_is_taken_over_or_made,
+        readyz_tells_each_bindings_state_to_admins_alone,
+        a_broken_setting_is_told_to_the_log_with_its_path;
+}
+
+fn main() -> ExitCode {
+    process::end_children_when_told_to_end();
+    let arguments = Arguments::from_args();
+    // The list needs no runtime.
+    let stage = (!arguments.list).then(|| Arc::new(Stage::set_up()));
+    let conclusion = libtest_mimic::run(&arguments, trials(&stage));
+    let leaks: Vec<String> = stage.iter().flat_map(|stage| leaks(stage)).collect();
+    drop(stage);
+    if !leaks.is_empty() {
+        eprintln!("secrets in the log:\n{}", leaks.join("\n"));
+        return ExitCode::FAILURE;
+    }
+    conclusion.exit_code()
+}
+
+/// Lines of all logs with a secret in them, after everything that the tests have done.
+fn leaks(stage: &Stage) -> Vec<String> {
+    let lines = stage.stubs.lines().into_iter().chain(stage.dev.request_log());
+    lines.filter(|line| line.contains(MARK) || line.contains("dev-only")).collect()
+}

@@ -1,0 +1,182 @@
+//! The way to an upstream and back.
+
+use std::{
+    io::{BufRead as _, BufReader, Read},
+    sync::mpsc,
+};
+
+use crate::{
+    Stage,
+    stubs::{KEY, TOKEN},
+};
+
+pub fn the_path_and_the_query_go_on_byte_for_byte(stage: &Stage) {
+    for path in [
+        "",
+        "/",
+        "/a/b",
+        "//a///b/",
+        "/%61%2F%2f%zz",
+        "/a;b=c,d:@!$&'()*+~",
+        "/x?",
+        "/x?a=b+c&d=%41&&e?f=/../g",
+        "?q",
+    ] {
+        let answer =
+            stage.stubs.gateway("GET", &format!("/proxy/bearer{path}")).bearer(TOKEN).send();
+        // A path cannot be empty on the wire.
+        let target = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        assert_eq!(answer.got_target(), target);
+        let answer =
+            stage.stubs.gateway("GET", &format!("/proxy/based{path}")).bearer(TOKEN).send();
+        assert_eq!(answer.got_target(), format!("/v2{path}"));
+    }
+}
+
+pub fn nothing_leaves_the_base_url(stage: &Stage) {
+    for path in ["/../x", "/a/../../x", "/%2e%2e/x", "/..%2fx", "/a%2f..%2f..%2fx", "/%252e%252e/x"]
+    {
+        let answer =
+            stage.stubs.gateway("GET", &format!("/proxy/based{path}")).bearer(TOKEN).send();
+        answer.is_refused(403, 40301, "Path not allowed");
+    }
+}
+
+pub fn paths_and_methods_narrow_an_upstream(stage: &Stage) {
+    let ask = |method: &str, path: &str| {
+        stage.stubs.gateway(method, &format!("/proxy/narrow{path}")).bearer(TOKEN).send()
+    };
+    for path in ["/charges", "/charges?limit=1", "/customers/", "/customers/1/cards"] {
+        assert_eq!(ask("GET", path).got_target(), path);
+    }
+    for path in [
+        "",
+        "/",
+        "/charges/",
+        "/customers",
+        "/refunds",
+        "/customers/../refunds",
+        "/customers/..%2frefunds",
+    ] {
+        ask("GET", path).is_refused(403, 40301, "Path not allowed");
+    }
+    ask("PUT", "/charges").is_refused(405, 40501, "Method not allowed");
+}
+
+pub fn what_is_refused_anyway_fetches_no_credential(stage: &Stage) {
+    let before = stage.stubs.gets("UNTOUCHED");
+    let answer = stage.stubs.gateway("GET", "/proxy/untouched/../x").bearer(TOKEN).send();
+    answer.is_refused(403, 40301, "Path not allowed");
+    assert_eq!(stage.stubs.gets("UNTOUCHED"), before);
+}
+
+pub fn a_host_of_its_own_leads_to_its_upstream(stage: &Stage) {
+    for host in ["own.gateway.example", "OWN.gateway.example:8080"] {
+        for path in ["/healthz", "/proxy/bearer/x?a=%41", "/"] {
+            let call = stage.stubs.gateway("GET", path).header("host", host);
+            assert_eq!(call.bearer(TOKEN).send().got_target(), path);
+        }
+        stage.stubs.gateway("GET", "/healthz").header("host", host).send().is_unauthenticated();
+    }
+}
+
+pub fn headers_of_the_connection_and_the_gateway_are_not_sent_on(stage: &Stage) {
+    let call = stage.stubs.gateway("POST", "/proxy/bearer/x").bearer(TOKEN);
+    let answer = call
+        .header("cookie", "a=b")
+        .header("cf-connecting-ip", "192.0.2.1")
+        .header("x-forwarded-for", "192.0.2.1")
+        .header("x-real-ip", "192.0.2.1")
+        .header("true-client-ip", "192.0.2.1")
+        .header("te", "trailers")
+        .header("traceparent", "00-abc-def-01")
+        .header("range", "bytes=0-1")
+        .header("x-own", "kept")
+        .header("content-type", "text/x-own")
+        .body("the body")
+        .send();
+    let names =
+        ["cookie", "cf-connecting-ip", "x-forwarded-for", "x-real-ip", "true-client-ip", "te"];
+    for name in names {
+        assert_eq!(answer.got_header(name), None, "{name} was sent on");
+    }
+    assert_eq!(answer.got_header("traceparent").as_deref(), Some("00-abc-def-01"));
+    assert_eq!(answer.got_header("range").as_deref(), Some("bytes=0-1"));
+    assert_eq!(answer.got_header("x-own").as_deref(), Some("kept"));
+    assert_eq!(answer.got_header("content-type").as_deref(), Some("text/x-own"));
+    assert_eq!(answer.json()["body"], "the body");
+    assert_eq!(answer.got_header("authorization"), Some(format!("Bearer {KEY}")));
+}
+
+pub fn an_upstreams_answer_is_handed_back_as_it_is(stage: &Stage) {
+    for status in [201, 302, 401, 404, 429, 500, 503] {
+        let path = format!("/proxy/bearer/status/{status}");
+        let answer =
+            stage.stubs.gateway("GET", &path).bearer(TOKEN).header("x-request-id", "mine").send();
+        assert_eq!((answer.status, answer.body.as_str()), (status, "as you asked"));
+        assert_eq!(answer.header("x-kept"), Some("yes"));
+        assert_eq!(answer.header("location"), Some("http://elsewhere.invalid/"));
+        assert_eq!(answer.header("set-cookie"), None);
+        assert_eq!(answer.header("x-request-id"), Some("mine"));
+        let timing = answer.header("server-timing").unwrap();
+        assert!(
+            timing.starts_with("secrets;dur=") && timing.contains(", upstream;dur="),
+            "{timing}"
+        );
+    }
+}
+
+pub fn an_answer_streams(stage: &Stage) {
+    let mut answer =
+        stage.stubs.gateway("GET", "/proxy/bearer/gate/download").bearer(TOKEN).start();
+    let mut reader = BufReader::new(answer.body_mut().as_reader());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert_eq!(line, "first\n");
+    // The upstream sends the rest only now.
+    stage.upstream.signal("open download");
+    line.clear();
+    reader.read_to_string(&mut line).unwrap();
+    assert_eq!(line, "second\n");
+}
+
+pub fn an_upload_streams(stage: &Stage) {
+    /// A body whose second half is there when the test says so.
+    struct Gated {
+        first: &'static [u8],
+        rest: mpsc::Receiver<()>,
+    }
+    impl Read for Gated {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            if self.first.is_empty() {
+                let _ = self.rest.recv();
+                return Ok(0);
+            }
+            self.first.read(buffer)
+        }
+    }
+    let (end, rest) = mpsc::channel();
+    let call = stage.stubs.gateway("POST", "/proxy/bearer/upload/one").bearer(TOKEN);
+    let call = call.stream(Gated { first: b"first", rest });
+    std::thread::scope(|scope| {
+        let sent = scope.spawn(|| call.send());
+        // The upstream has the first half before there is a second one.
+        stage.upstream.wait_for("uploading one");
+        end.send(()).unwrap();
+        assert_eq!(sent.join().unwrap().body, "thanks");
+    });
+}
+
+pub fn an_upstream_that_is_unreachable_is_a_502(stage: &Stage) {
+    let answer = stage.stubs.gateway("GET", "/proxy/unreachable/x").bearer(TOKEN).send();
+    answer.is_refused(502, 50201, "Upstream unreachable");
+    let line = stage.stubs.log_line(answer.header("x-request-id").unwrap());
+    assert_eq!(line["error"], "upstream_unreachable");
+}
+
+pub fn an_upstream_that_takes_too_long_is_a_504(stage: &Stage) {
+    let answer = stage.stubs.gateway("GET", "/proxy/impatient/hang").bearer(TOKEN).send();
+    answer.is_refused(504, 50401, "Upstream timed out");
+    let line = stage.stubs.log_line(answer.header("x-request-id").unwrap());
+    assert_eq!(line["cause"], "no response headers within 200 ms");
+}

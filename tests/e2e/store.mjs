@@ -1,0 +1,37 @@
+// A Secrets Store whose bindings do what their `props` say: also what no real one can be made to do.
+import { WorkerEntrypoint } from "cloudflare:workers";
+
+// How often each binding was asked, and how many that meet are waiting.
+const gets = {};
+const waiting = new Set();
+
+export class Secret extends WorkerEntrypoint {
+  async get() {
+    const { name, does, value } = this.ctx.props;
+    gets[name] = (gets[name] ?? 0) + 1;
+    switch (does) {
+      case "answer":
+        return value;
+      case "throw":
+        throw new Error(value);
+      case "hang":
+        await scheduler.wait(60_000);
+        return "too late";
+      case "change":
+        return `${value}-${gets[name]}`;
+      // Answers once as many as `value` says are asked at the same time; otherwise hangs.
+      case "meet":
+        waiting.add(name);
+        while (waiting.size < value) await scheduler.wait(5);
+        return `5ecret-${name}`;
+      default:
+        throw new Error(`the test store does not know ${does}`);
+    }
+  }
+}
+
+export default {
+  fetch() {
+    return Response.json(gets);
+  },
+};

@@ -1,0 +1,359 @@
+//! The built Worker on workerd, with a store whose bindings hang, throw and answer nonsense.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use xtask::{build, process::Process, tools::Tools};
+
+use crate::{
+    client::{Call, call},
+    upstream::Upstream,
+};
+
+/// What callers show to be let in.
+pub const TOKEN: &str = "5ecret-token";
+/// What admins show.
+pub const ADMIN: &str = "5ecret-admin";
+/// What is attached, unless a test says otherwise.
+pub const KEY: &str = "5ecret-key";
+/// A key with all that has to be encoded somewhere.
+pub const ODD_KEY: &str = "5ecret/a&b=c+d e?f#g%41:ü\"";
+
+/// How long something may take to be seen in the log, or a runtime to start.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One workerd, with several Workers in it.
+pub struct Stubs {
+    _process: Process,
+    _folder: TempDir,
+    ports: BTreeMap<String, u64>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Stubs {
+    pub fn start(tools: &Tools, upstream: &Upstream) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let example = xtask::root().join("examples/patterns");
+        build::example(tools, &example).unwrap();
+        copy_build(&xtask::root(), folder.path(), "gateway");
+        copy_build(&example, folder.path(), "patterns");
+        fs::write(folder.path().join("store.mjs"), include_str!("store.mjs")).unwrap();
+        fs::write(folder.path().join("config.capnp"), config(upstream)).unwrap();
+
+        let (sender, listening) = mpsc::channel();
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let written = log.clone();
+        let process = Process::start_with_lines(
+            tools
+                .command(tools.workerd().unwrap())
+                .args(["serve", "config.capnp", "--control-fd=1"])
+                .current_dir(folder.path()),
+            move |line| {
+                written.lock().unwrap().push(line.to_owned());
+                if let Ok(event) = serde_json::from_str::<Value>(line)
+                    && event["event"] == "listen"
+                {
+                    let _ = sender.send((event["socket"].to_string(), event["port"].as_u64()));
+                }
+            },
+        )
+        .unwrap();
+        let mut ports = BTreeMap::new();
+        while ports.len() < SOCKETS.len() {
+            let Ok((socket, port)) = listening.recv_timeout(PATIENCE) else {
+                panic!("workerd did not start: {:?}", log.lock().unwrap());
+            };
+            ports.insert(socket.trim_matches('"').to_owned(), port.unwrap());
+        }
+        Self { _process: process, _folder: folder, ports, log }
+    }
+
+    /// The gateway with the settings below.
+    pub fn gateway(&self, method: &str, path: &str) -> Call {
+        self.worker("gateway", method, path)
+    }
+
+    pub fn worker(&self, socket: &str, method: &str, path: &str) -> Call {
+        call(method, &format!("http://127.0.0.1:{}{path}", self.ports[socket]))
+    }
+
+    /// How often a binding was asked for its value.
+    pub fn gets(&self, binding: &str) -> u64 {
+        self.worker("store", "GET", "/").send().json()[binding].as_u64().unwrap_or(0)
+    }
+
+    /// The log line of a request.
+    pub fn log_line(&self, request_id: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.lines().into_iter().find_map(|line| {
+                let line: Value = serde_json::from_str(&line).ok()?;
+                (line["request_id"] == request_id).then_some(line)
+            });
+            match found {
+                Some(line) => return line,
+                None => assert!(Instant::now() < deadline, "no log line for {request_id}"),
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// All that was logged.
+    pub fn lines(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+fn copy_build(from: &Path, to: &Path, name: &str) {
+    let folder = to.join(name);
+    fs::create_dir(&folder).unwrap();
+    for file in ["index.js", "index_bg.wasm"] {
+        fs::copy(from.join("build").join(file), folder.join(file)).unwrap();
+    }
+}
+
+const SOCKETS: [&str; 6] = ["gateway", "admin", "broken", "patterns", "unbound", "store"];
+
+fn config(upstream: &Upstream) -> String {
+    let base_url = format!("http://{}", upstream.address);
+    let services = [
+        worker("gateway", &bindings(&upstreams(&base_url))),
+        worker("admin", &admin_bindings(&base_url)),
+        worker("broken", &broken_bindings()),
+        worker("patterns", &pattern_bindings(&base_url)),
+        worker("unbound", &[plain("UPSTREAM", &base_url)]),
+        r#"(name = "store", worker = (
+            compatibilityDate = "2026-10-01",
+            modules = [(name = "store.mjs", esModule = embed "store.mjs")]))"#
+            .to_owned(),
+        r#"(name = "internet", network = (allow = ["public", "private", "local"]))"#.to_owned(),
+    ];
+    let sockets = SOCKETS.map(|name| {
+        format!(r#"(name = "{name}", address = "127.0.0.1:0", http = (), service = "{name}")"#)
+    });
+    format!(
+        "using Workerd = import \"/workerd/workerd.capnp\";\n\
+         const config :Workerd.Config = (\n  services = [{}],\n  sockets = [{}]\n);\n",
+        services.join(",\n"),
+        sockets.join(",\n")
+    )
+}
+
+fn worker(name: &str, bindings: &[String]) -> String {
+    // The example is a Worker of its own; the others are the gateway with other bindings.
+    let is_example = ["patterns", "unbound"].contains(&name);
+    let build = if is_example { "patterns" } else { "gateway" };
+    format!(
+        r#"(name = "{name}", worker = (
+            compatibilityDate = "2026-10-01",
+            modules = [
+                (name = "index.js", esModule = embed "{build}/index.js"),
+                (name = "index_bg.wasm", wasm = embed "{build}/index_bg.wasm")],
+            bindings = [{}]))"#,
+        bindings.join(",\n")
+    )
+}
+
+/// A Secrets Store binding.
+fn secret(name: &str, does: &str, value: impl Into<Value>) -> String {
+    let props = json!({ "name": name, "does": does, "value": value.into() }).to_string();
+    format!(
+        r#"(name = "{name}", service = (name = "store", entrypoint = "Secret", props = (json = {})))"#,
+        quoted(&props)
+    )
+}
+
+fn plain(name: &str, value: &str) -> String {
+    format!(r#"(name = "{name}", text = {})"#, quoted(value))
+}
+
+fn variable(name: &str, value: &Value) -> String {
+    format!(r#"(name = "{name}", json = {})"#, quoted(&value.to_string()))
+}
+
+/// Text in a workerd configuration, whose strings are written as in C: bytes of UTF-8.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// The failures of a binding: its name, what it does, and the kind of error that it is.
+pub const FAILURES: [(&str, &str); 9] = [
+    ("NOT_BOUND", "not_bound"),
+    ("WRONG_KIND", "wrong_kind"),
+    ("A_NUMBER", "wrong_kind"),
+    ("NOT_FOUND", "not_found"),
+    ("THROWS", "failed"),
+    ("HANGS", "timed_out"),
+    ("IS_NULL", "null"),
+    ("IS_EMPTY", "empty"),
+    ("LINE_BREAK", "not_header_safe"),
+];
+
+fn failing_secrets() -> Vec<String> {
+    vec![
+        variable("WRONG_KIND", &json!({ "not": "a secret" })),
+        secret("A_NUMBER", "answer", 5),
+        secret("NOT_FOUND", "throw", "Secret \"x\" not found"),
+        secret("THROWS", "throw", "boom: the value is 5ecret-in-an-error"),
+        secret("HANGS", "hang", ""),
+        secret("IS_NULL", "answer", Value::Null),
+        secret("IS_EMPTY", "answer", ""),
+        secret("LINE_BREAK", "answer", "5ecret-from-a-file\n"),
+    ]
+}
+
+fn bindings(upstreams: &Value) -> Vec<String> {
+    let mut bindings = failing_secrets();
+    bindings.extend([
+        variable("UPSTREAMS", upstreams),
+        secret("TOKEN", "answer", TOKEN),
+        secret("KEY", "answer", KEY),
+        secret("ODD_KEY", "answer", ODD_KEY),
+        secret("CLIENT_ID", "answer", "5ecret-client"),
+        secret("CHANGES", "change", "5ecret-changes"),
+        secret("COUNTED_TOKEN", "answer", TOKEN),
+        secret("COUNTED", "answer", KEY),
+        secret("BATCHED_TOKEN", "answer", TOKEN),
+        secret("BATCHED", "answer", KEY),
+        secret("UNTOUCHED_TOKEN", "answer", TOKEN),
+        secret("UNTOUCHED", "answer", KEY),
+        secret("REFUSED", "answer", KEY),
+        secret("UNNEEDED_FALLBACK", "answer", KEY),
+        plain("PLAIN_TOKEN", "5ecret-plain-token"),
+        plain("PLAIN", "5ecret-plain"),
+    ]);
+    bindings.extend((0..16).map(|index| secret(&format!("MEETS_{index}"), "meet", 16)));
+    bindings
+}
+
+fn upstreams(base_url: &str) -> Value {
+    // `settings` over an upstream that has what every upstream needs.
+    let upstream = |settings: Value| {
+        let mut upstream = json!({
+            "base_url": base_url,
+            "callers": ["TOKEN"],
+            "credentials": [{ "type": "bearer", "secret": "KEY" }],
+        });
+        for (name, value) in settings.as_object().unwrap() {
+            upstream[name] = value.clone();
+        }
+        upstream
+    };
+    let with = |credential: Value| upstream(json!({ "credentials": [credential] }));
+    let bearer = |secret: &str| with(json!({ "type": "bearer", "secret": secret }));
+    let mut upstreams = json!({
+        "bearer": bearer("KEY"),
+        "based": upstream(json!({ "base_url": format!("{base_url}/v2/") })),
+        "basic": with(json!({ "type": "basic", "username": "alice", "secret": "ODD_KEY" })),
+        "header": with(json!({ "type": "header", "name": "X-API-Key", "secret": "ODD_KEY" })),
+        "prefixed": with(json!({
+            "type": "header", "name": "Authorization", "prefix": "Token token=", "secret": "KEY"
+        })),
+        "query": with(json!({ "type": "query", "name": "api key", "secret": "ODD_KEY" })),
+        "several": upstream(json!({ "credentials": [
+            { "type": "bearer", "secret": "KEY" },
+            { "type": "header", "name": "x-client-id", "secret": "CLIENT_ID" },
+            { "type": "query", "name": "key", "secret": "KEY" },
+        ] })),
+        "plain": upstream(json!({
+            "callers": ["PLAIN_TOKEN"], "credentials": [{ "type": "bearer", "secret": "PLAIN" }]
+        })),
+        "changes": bearer("CHANGES"),
+        "fallback": with(json!({ "type": "bearer", "secret": "NOT_FOUND", "fallback": "KEY" })),
+        "unneeded": with(json!({
+            "type": "bearer", "secret": "KEY", "fallback": "UNNEEDED_FALLBACK"
+        })),
+        "both_fail": with(json!({ "type": "bearer", "secret": "IS_NULL", "fallback": "IS_EMPTY" })),
+        "two_fail": upstream(json!({ "credentials": [
+            { "type": "bearer", "secret": "NOT_FOUND" },
+            { "type": "header", "name": "x-a", "secret": "KEY" },
+            { "type": "header", "name": "x-b", "secret": "NOT_BOUND" },
+        ] })),
+        "counted": upstream(json!({ "callers": ["COUNTED_TOKEN"], "credentials": [
+            { "type": "bearer", "secret": "COUNTED" },
+            { "type": "header", "name": "x-again", "secret": "COUNTED" },
+        ] })),
+        "batched": upstream(json!({
+            "callers": ["BATCHED_TOKEN"],
+            "credentials": [{ "type": "bearer", "secret": "BATCHED" }],
+        })),
+        "untouched": upstream(json!({
+            "callers": ["UNTOUCHED_TOKEN"],
+            "credentials": [{ "type": "bearer", "secret": "UNTOUCHED" }],
+        })),
+        "narrow": upstream(json!({
+            "credentials": [{ "type": "bearer", "secret": "REFUSED" }],
+            "methods": ["GET", "POST"],
+            "paths": ["/charges", "/customers/*"],
+        })),
+        "public": upstream(json!({ "callers": "public" })),
+        "rotating": upstream(json!({ "callers": ["NOT_FOUND", "TOKEN"] })),
+        "lost": upstream(json!({ "callers": ["NOT_FOUND"] })),
+        "empty": upstream(json!({ "callers": ["IS_EMPTY"] })),
+        "own": upstream(json!({ "hosts": ["own.gateway.example"] })),
+        "unreachable": upstream(json!({ "base_url": "http://127.0.0.1:1" })),
+        "impatient": upstream(json!({ "timeout_ms": 200 })),
+        "sixteen": upstream(json!({ "credentials": (0..16).map(|index| json!({
+            "type": "header", "name": format!("x-{index}"), "secret": format!("MEETS_{index}")
+        })).collect::<Vec<_>>() })),
+    });
+    for (binding, _) in FAILURES {
+        upstreams[binding.to_lowercase()] = bearer(binding);
+    }
+    upstreams
+}
+
+/// The gateway with admins; its settings are JSON text.
+fn admin_bindings(base_url: &str) -> Vec<String> {
+    let credentials: Vec<Value> = FAILURES
+        .iter()
+        .enumerate()
+        .map(|(index, (binding, _))| {
+            json!({ "type": "header", "name": format!("x-{index}"), "secret": binding })
+        })
+        .collect();
+    let upstreams = json!({
+        "failing": { "base_url": base_url, "callers": ["TOKEN"], "credentials": credentials },
+    });
+    let api = json!({
+        "base_url": base_url, "account_id": "a", "token": "KEY", "callers": ["NOT_BOUND", "ADMIN"],
+    });
+    let mut bindings = failing_secrets();
+    bindings.extend([
+        plain("UPSTREAMS", &upstreams.to_string()),
+        plain("SECRETS_STORE_API", &api.to_string()),
+        secret("TOKEN", "answer", TOKEN),
+        secret("ADMIN", "answer", ADMIN),
+        secret("KEY", "answer", KEY),
+    ]);
+    bindings
+}
+
+fn broken_bindings() -> Vec<String> {
+    let upstreams = json!({ "demo": {
+        "base_url": "https://api.example.com",
+        "credentials": [{ "type": "beerer", "secret": "KEY" }],
+    } });
+    vec![variable("UPSTREAMS", &upstreams), secret("KEY", "answer", KEY)]
+}
+
+/// The example's bindings; there is no API_KEY_NEXT.
+fn pattern_bindings(base_url: &str) -> Vec<String> {
+    let account = json!({ "client_email": "a@example.com", "private_key": "5ecret-private" });
+    vec![
+        plain("UPSTREAM", base_url),
+        plain("PLAIN", "5ecret-plain"),
+        secret("API_KEY", "change", "5ecret-pattern"),
+        secret("CLIENT_ID", "answer", "5ecret-client"),
+        // As it comes from a file.
+        secret("SERVICE_ACCOUNT", "answer", format!("{account}\n")),
+    ]
+}

@@ -1,0 +1,145 @@
+//! An upstream that tells what it got, byte for byte, and misbehaves on demand.
+//!
+//! It answers with what it got as JSON, except below these paths:
+//! - `/status/<code>`: with that status and a few headers that are not to be passed on
+//! - `/hang`: never
+//! - `/gate/<name>`: `first`, and when the test opens the gate, `second`
+//! - `/upload/<name>`: as soon as the body's first bytes are there, tells the test
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+/// How long a test waits for something to happen on the other side.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The upstream; it runs until the tests end.
+#[derive(Clone)]
+pub struct Upstream {
+    pub address: SocketAddr,
+    events: Arc<(Mutex<BTreeSet<String>>, Condvar)>,
+}
+
+impl Upstream {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let upstream = Self { address: listener.local_addr().unwrap(), events: Arc::default() };
+        let served = upstream.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let served = served.clone();
+                // A connection that breaks off is the gateway's affair.
+                thread::spawn(move || served.serve(stream));
+            }
+        });
+        upstream
+    }
+
+    /// Tells the upstream, or whoever waits, that something has happened.
+    pub fn signal(&self, event: &str) {
+        self.events.0.lock().unwrap().insert(event.to_owned());
+        self.events.1.notify_all();
+    }
+
+    /// Waits until it has.
+    pub fn wait_for(&self, event: &str) {
+        let events = self.events.0.lock().unwrap();
+        let waited = self.events.1.wait_timeout_while(events, PATIENCE, |it| !it.contains(event));
+        assert!(!waited.unwrap().1.timed_out(), "`{event}` did not happen");
+    }
+
+    /// Whether a request for exactly this target has come.
+    pub fn has_seen(&self, target: &str) -> bool {
+        self.events.0.lock().unwrap().contains(&format!("target {target}"))
+    }
+
+    fn serve(&self, mut stream: TcpStream) -> Option<()> {
+        let mut reader = BufReader::new(stream.try_clone().ok()?);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            if reader.read_until(b'\n', &mut head).ok()? == 0 {
+                return None;
+            }
+        }
+        let mut headers = [httparse::EMPTY_HEADER; 128];
+        let mut request = httparse::Request::new(&mut headers);
+        request.parse(&head).ok()?;
+        let target = request.path?;
+        self.signal(&format!("target {target}"));
+        let header = |name: &str| {
+            let found = request.headers.iter().find(|it| it.name.eq_ignore_ascii_case(name))?;
+            Some(String::from_utf8_lossy(found.value).into_owned())
+        };
+        let path = target.split('?').next()?;
+        if let Some(name) = path.strip_prefix("/upload/") {
+            let mut first = [0; 5];
+            if header("transfer-encoding").is_some() {
+                reader.read_until(b'\n', &mut Vec::new()).ok()?;
+            }
+            reader.read_exact(&mut first).ok()?;
+            assert_eq!(&first, b"first");
+            self.signal(&format!("uploading {name}"));
+            answer(&mut stream, "200 OK", &[], b"thanks");
+        } else if let Some(name) = path.strip_prefix("/gate/") {
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+            stream.write_all(head.as_bytes()).ok()?;
+            stream.write_all(b"first\n").ok()?;
+            self.wait_for(&format!("open {name}"));
+            stream.write_all(b"second\n").ok()?;
+        } else if let Some(code) = path.strip_prefix("/status/") {
+            let headers = [
+                ("location", "http://elsewhere.invalid/"),
+                ("set-cookie", "a=b"),
+                ("x-request-id", "the-upstreams-own"),
+                ("x-kept", "yes"),
+            ];
+            answer(&mut stream, &format!("{code} Told So"), &headers, b"as you asked");
+        } else if path == "/hang" {
+            thread::sleep(PATIENCE);
+        } else if path == "/binary" {
+            answer(&mut stream, "200 OK", &[("content-type", "image/png")], b"\x89PNG\xff");
+        } else {
+            let length = header("content-length").map_or(Some(0), |it| it.parse().ok())?;
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).ok()?;
+            let headers: Vec<Value> = request
+                .headers
+                .iter()
+                .map(|it| json!([it.name.to_lowercase(), text(it.value)]))
+                .collect();
+            let got = json!({
+                "method": request.method,
+                "target": target,
+                "headers": headers,
+                "body": text(&body),
+            });
+            let headers = [("content-type", "application/json")];
+            answer(&mut stream, "200 OK", &headers, got.to_string().as_bytes());
+        }
+        Some(())
+    }
+}
+
+/// Bytes as text, so that what is not UTF-8 shows.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap_or_else(|_| format!("{bytes:x?}"))
+}
+
+fn answer(stream: &mut TcpStream, status: &str, headers: &[(&str, &str)], body: &[u8]) {
+    let mut head =
+        format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    // Whoever hung up does not want it.
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+}
