@@ -9,7 +9,7 @@ use worker::{
     web_sys::{Headers, Request, RequestInit, Response},
 };
 
-use super::{Call, caller, credential::is_header_name, shown};
+use super::{Call, caller, credential::is_header_name, shown_tokens};
 use crate::{
     config::{Callers, Settings},
     json::{self, Mistakes, Reader},
@@ -69,7 +69,7 @@ pub async fn run(
     let credentials = settings.upstreams.iter().flat_map(|upstream| &upstream.credentials);
     let some_is_public = settings.upstreams.iter().any(|it| it.callers == Callers::Public);
     let credentials: Vec<_> = credentials.cloned().collect();
-    if !some_is_public && shown(&headers, caller::places(&credentials)).is_empty() {
+    if !some_is_public && shown_tokens(&headers, caller::places(&credentials)).is_empty() {
         return Err(Refusal::Unauthenticated.into());
     }
 

@@ -65,7 +65,7 @@ async fn admit_and_send<'a>(
     caller: &mut Option<&'a str>,
 ) -> Result<Response, Failure> {
     let Call { upstream, path_and_query, request, caller_headers } = call;
-    let shown = shown(caller_headers, caller::places(&upstream.credentials));
+    let shown = shown_tokens(caller_headers, caller::places(&upstream.credentials));
     if upstream.callers != Callers::Public && shown.is_empty() {
         return Err(Refusal::Unauthenticated.into());
     }
@@ -87,8 +87,9 @@ async fn admit_and_send<'a>(
         return Err(refusal.into());
     }
     let credentials = together(&upstream.credentials, credentials)?;
-    let own = self::shown(&request.headers(), caller::places(&upstream.credentials));
-    let tokens_to_remove = own.iter().filter(|shown| shown.whose(&tokens.known).is_some());
+    // In a batch these are headers of the entry, and not those that admitted the caller.
+    let on_request = shown_tokens(&request.headers(), caller::places(&upstream.credentials));
+    let tokens_to_remove = on_request.iter().filter(|shown| shown.whose(&tokens.known).is_some());
     let outgoing = outgoing(upstream, path_and_query, request, &credentials, tokens_to_remove)?;
     drop((credentials, tokens, shown));
 
@@ -113,7 +114,7 @@ impl Upstream {
 }
 
 /// What a request shows that could be a token.
-fn shown<'a>(headers: &Headers, places: impl Iterator<Item = Place<'a>>) -> Vec<Shown<'a>> {
+fn shown_tokens<'a>(headers: &Headers, places: impl Iterator<Item = Place<'a>>) -> Vec<Shown<'a>> {
     let read = |place: Place<'a>| Shown::read(place, runtime::header(headers, place.header));
     places.filter_map(read).collect()
 }

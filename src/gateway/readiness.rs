@@ -4,7 +4,7 @@ use futures::future::join_all;
 use serde_json::{Map, Value, json};
 use worker::{Env, web_sys::Headers};
 
-use super::{Tokens, admit, caller, shown};
+use super::{Tokens, admit, caller, shown_tokens};
 use crate::{
     config::Settings,
     response::{Answer, Failure, Refusal},
@@ -30,7 +30,7 @@ pub async fn check<'a>(
     headers: &Headers,
     secrets: &Secrets<Env>,
 ) -> Result<(&'a str, Answer, Option<Failure>), Failure> {
-    let shown = shown(headers, caller::PLACES.into_iter());
+    let shown = shown_tokens(headers, caller::PLACES.into_iter());
     if shown.is_empty() {
         return Err(Refusal::Unauthenticated.into());
     }

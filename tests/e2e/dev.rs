@@ -3,12 +3,15 @@
 use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     process::Command,
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
 
 use tempfile::TempDir;
-use xtask::{process::Process, store};
+use xtask::{
+    process::{self, Process},
+    store,
+};
 
 use crate::{
     Stage,
@@ -25,6 +28,7 @@ pub struct Dev {
     process: Process,
     state: TempDir,
     curl: String,
+    turn: Mutex<()>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -51,7 +55,7 @@ impl Dev {
         let Ok(curl) = curl.recv_timeout(START) else {
             panic!("`cargo xtask dev` did not start: {:#?}", log.lock().unwrap());
         };
-        Self { process, state, curl, log }
+        Self { process, state, curl, turn: Mutex::new(()), log }
     }
 
     /// The address in the line that it printed.
@@ -75,6 +79,11 @@ impl Dev {
         call("GET", command.strip_prefix("curl ").unwrap()).header(name, value).send()
     }
 
+    /// One test at a time may count on the values in the store, or change them.
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What the Worker logged: JSON lines. (What `dev` itself prints has the token in it.)
     pub fn request_log(&self) -> Vec<String> {
         let lines = self.log.lock().unwrap();
@@ -83,6 +92,7 @@ impl Dev {
 }
 
 pub fn the_printed_curl_line_gets_the_upstreams_answer(stage: &Stage) {
+    let _turn = stage.dev.turn();
     let answer = stage.dev.run_curl();
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.json()["path"], "/hello");
@@ -103,18 +113,27 @@ pub fn readyz_finds_every_binding_of_the_shipped_settings(stage: &Stage) {
 }
 
 pub fn a_value_changed_with_wrangler_is_used_by_the_next_request(stage: &Stage) {
-    let ready = |token: &str| stage.dev.call("/readyz").bearer(token).send().status;
-    assert_eq!(ready("dev-only-second-token"), 401);
-    let state = stage.dev.state.path();
-    store::create(&stage.tools, state, STORE, "cf_api_token", "").unwrap_err();
-    store::create(&stage.tools, state, STORE, "cf_api_token", "dev-only-line\n").unwrap();
-    let answer = stage.dev.call("/readyz").bearer("dev-only-admin-token").send();
-    assert_eq!(answer.json()["result"]["bindings"]["CF_API_TOKEN"]["state"], "not_header_safe");
-    store::create(&stage.tools, state, STORE, "cf_api_token", "dev-only-new").unwrap();
-    assert_eq!(ready("dev-only-admin-token"), 200);
+    let _turn = stage.dev.turn();
+    let change = |name: &str, value: &str| {
+        store::create(&stage.tools, stage.dev.state.path(), STORE, name, value).unwrap();
+    };
+    let call = |token: &str| stage.dev.call("/proxy/demo/hello").bearer(token).send();
+    // The caller's token.
+    assert_eq!(call("dev-only-gateway-token").status, 200);
+    change("gateway_token", "dev-only-new-token");
+    assert_eq!(call("dev-only-new-token").status, 200);
+    call("dev-only-gateway-token").is_unauthenticated();
+    change("gateway_token", "dev-only-gateway-token");
+    assert_eq!(call("dev-only-gateway-token").status, 200);
+    // The credential: the demo upstream refuses any but the first.
+    change("api_key", "dev-only-other-key");
+    assert_eq!(call("dev-only-gateway-token").status, 401);
+    change("api_key", "dev-only-api-key");
+    assert_eq!(call("dev-only-gateway-token").status, 200);
 }
 
 pub fn a_second_dev_finds_free_ports_and_ends_all_it_started(stage: &Stage) {
+    let _turn = stage.dev.turn();
     let mut second = Dev::start(&["--port", &stage.dev.port().to_string()]);
     assert_ne!(second.port(), stage.dev.port());
     assert_eq!(second.run_curl().status, 200);
@@ -126,4 +145,17 @@ pub fn a_second_dev_finds_free_ports_and_ends_all_it_started(stage: &Stage) {
     // The first one is none the worse for it.
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, stage.dev.port())).is_ok());
     assert_eq!(stage.dev.run_curl().status, 200);
+}
+
+pub fn plain_npx_wrangler_works_after_the_first_run(_: &Stage) {
+    let folder = tempfile::tempdir().unwrap();
+    // With the user's own Node.js first on PATH, however old it is.
+    let mut npx = Command::new("npx");
+    npx.args(["wrangler", "deploy", "--dry-run", "--outdir"])
+        .arg(folder.path())
+        .current_dir(xtask::root())
+        .env("WRANGLER_SEND_METRICS", "false");
+    let printed = process::output("npx wrangler deploy --dry-run", &mut npx, "").unwrap();
+    assert!(printed.contains("env.API_KEY"), "{printed}");
+    assert!(folder.path().join("index.js").is_file());
 }

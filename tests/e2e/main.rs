@@ -93,7 +93,8 @@ trials! {
     dev: the_printed_curl_line_gets_the_upstreams_answer,
         readyz_finds_every_binding_of_the_shipped_settings,
         a_value_changed_with_wrangler_is_used_by_the_next_request,
-        a_second_dev_finds_free_ports_and_ends_all_it_started;
+        a_second_dev_finds_free_ports_and_ends_all_it_started,
+        plain_npx_wrangler_works_after_the_first_run;
     failures: every_way_to_fail_answers_500_and_names_no_value,
         the_fallback_is_used_when_the_primary_fails,
         the_fallback_is_not_asked_for_while_the_primary_works,

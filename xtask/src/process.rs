@@ -4,7 +4,10 @@ use std::{
     io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +24,9 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The process groups that are running.
 static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// This process was told to end, and is ending its children.
+static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// A child in a process group of its own; dropping it ends the group.
 #[derive(Debug)]
@@ -77,6 +83,10 @@ impl Process {
     /// Where it ends with a failure.
     pub fn wait(&mut self) -> Result<()> {
         let status = self.child.wait()?;
+        while ENDING.load(Ordering::SeqCst) {
+            // It was told to end, and so are we: that it did is no failure to speak of.
+            thread::park();
+        }
         if !status.success() {
             bail!("it ended with {status}");
         }
@@ -136,6 +146,7 @@ pub fn end_children_when_told_to_end() {
     let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
+            ENDING.store(true, Ordering::SeqCst);
             let groups = running().clone();
             end(&groups);
             // As a shell reports it.
