@@ -19,6 +19,9 @@ pub struct Line<'a> {
     pub status: u16,
     /// Milliseconds from the request's arrival to the answer's headers.
     pub ms: u64,
+    /// How often it was sent again, with a fallback's value.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub retries: u32,
     /// The kind of error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
@@ -37,4 +40,8 @@ impl Line<'_> {
             worker::console_log!("{line}")
         }
     }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

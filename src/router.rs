@@ -7,7 +7,7 @@ use worker::{
 
 use crate::{
     config::{Settings, Upstream},
-    gateway::{self, Call, batch, readiness},
+    gateway::{self, Call, Progress, batch, readiness},
     log,
     response::{Answer, Failure, Refusal},
     runtime,
@@ -29,8 +29,7 @@ enum Route<'a> {
 
 /// What became of a request.
 struct Served {
-    /// The binding of the token that admitted the caller.
-    caller: Option<String>,
+    progress: Progress,
     response: Response,
     failure: Option<Failure>,
 }
@@ -70,9 +69,10 @@ pub async fn respond(request: Request, env: Env) -> worker::Result<Response> {
             Route::Proxy(upstream, _) => Some(&upstream.name),
             _ => None,
         },
-        caller: served.caller.as_deref(),
+        caller: served.progress.caller.as_deref(),
         status: served.response.status(),
         ms: runtime::now().saturating_sub(started),
+        retries: served.progress.retries,
         error: served.failure.as_ref().map(|failure| failure.kind.as_ref()),
         cause: served.failure.as_ref().and_then(|failure| failure.cause.as_deref()),
     }
@@ -127,7 +127,7 @@ impl<'a> Route<'a> {
             Self::Readiness => {
                 match readiness::check(settings, &request.headers(), &secrets).await {
                     Ok((admin, answer, failure)) => Ok(Served {
-                        caller: Some(admin.to_owned()),
+                        progress: Progress { caller: Some(admin.to_owned()), retries: 0 },
                         failure,
                         ..Served::answered(&answer)?
                     }),
@@ -136,7 +136,7 @@ impl<'a> Route<'a> {
             }
             Self::Batch => match batch::run(settings, request, &secrets).await {
                 Ok(batch) => Ok(Served {
-                    caller: Some(batch.callers.join(", ")).filter(|callers| !callers.is_empty()),
+                    progress: batch.progress,
                     response: batch.answer,
                     failure: batch.failure,
                 }),
@@ -145,11 +145,10 @@ impl<'a> Route<'a> {
             Self::Proxy(upstream, path_and_query) => {
                 let caller_headers = &request.headers();
                 let call = Call { upstream, path_and_query, request, caller_headers };
-                let outcome = gateway::call(call, &secrets).await;
-                let caller = outcome.caller.map(str::to_owned);
-                match outcome.result {
-                    Ok(response) => Ok(Served { caller, response, failure: None }),
-                    Err(failure) => Ok(Served { caller, ..Served::refused(failure)? }),
+                let gateway::Outcome { progress, result } = gateway::call(call, &secrets).await;
+                match result {
+                    Ok(response) => Ok(Served { progress, response, failure: None }),
+                    Err(failure) => Ok(Served { progress, ..Served::refused(failure)? }),
                 }
             }
         }
@@ -158,7 +157,11 @@ impl<'a> Route<'a> {
 
 impl Served {
     fn answered(answer: &Answer) -> worker::Result<Self> {
-        Ok(Self { caller: None, response: runtime::response(answer)?, failure: None })
+        Ok(Self {
+            progress: Progress::default(),
+            response: runtime::response(answer)?,
+            failure: None,
+        })
     }
 
     fn refused(failure: Failure) -> worker::Result<Self> {

@@ -130,6 +130,14 @@ pub async fn fetch(request: &Request, timeout: Duration) -> Result<Response, Fai
     }
 }
 
+/// Throws an answer away.
+pub fn discard(answer: &Response) {
+    if let Some(body) = answer.body() {
+        // Not waited for: when it is gone matters to nobody.
+        let _ = body.cancel();
+    }
+}
+
 /// The same answer with headers that can be changed: an upstream's own cannot. The body stays a
 /// stream.
 ///

@@ -1,5 +1,7 @@
 //! `/batch`: several upstream requests in one call.
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
 use serde_json::Value;
 use worker::{
@@ -9,7 +11,7 @@ use worker::{
     web_sys::{Headers, Request, RequestInit, Response},
 };
 
-use super::{Call, caller, credential::is_header_name, shown_tokens};
+use super::{Call, Progress, caller, credential::is_header_name, shown_tokens};
 use crate::{
     config::{Callers, Settings},
     json::{self, Mistakes, Reader},
@@ -40,15 +42,15 @@ struct Entry {
 
 /// What one request of a batch came to.
 struct Part {
-    caller: Option<String>,
+    progress: Progress,
     answer: JsValue,
     failure: Option<Failure>,
 }
 
 /// A batch that was carried out.
 pub struct Batch {
-    /// The bindings of the tokens that admitted the caller.
-    pub callers: Vec<String>,
+    /// The callers that were admitted, and all retries together.
+    pub progress: Progress,
     /// The answers in the order of the requests.
     pub answer: Response,
     /// The first request that failed, with the causes of all.
@@ -95,10 +97,14 @@ pub async fn run(
     let answers: Array = parts.iter().map(|part| &part.answer).collect();
     let answer = runtime::success(&answers)
         .map_err(|_| Refusal::UpstreamUnreachable.because("the answers cannot be put together"))?;
-    let mut callers: Vec<_> = parts.into_iter().filter_map(|part| part.caller).collect();
-    callers.sort();
-    callers.dedup();
-    Ok(Batch { callers, answer, failure })
+    let callers: BTreeSet<_> =
+        parts.iter().filter_map(|it| it.progress.caller.as_deref()).collect();
+    let callers = callers.into_iter().collect::<Vec<_>>().join(", ");
+    let progress = Progress {
+        caller: (!callers.is_empty()).then_some(callers),
+        retries: parts.iter().map(|part| part.progress.retries).sum(),
+    };
+    Ok(Batch { progress, answer, failure })
 }
 
 async fn carry_out(
@@ -107,7 +113,7 @@ async fn carry_out(
     caller_headers: &Headers,
     secrets: &Secrets<Env>,
 ) -> Part {
-    let mut caller = None;
+    let mut progress = Progress::default();
     let result = async {
         let upstream = settings.upstream(&entry.upstream).ok_or(Refusal::NotFound)?;
         let request = entry.request().map_err(|_| {
@@ -118,7 +124,7 @@ async fn carry_out(
         let path_and_query = &entry.path_and_query;
         let call = Call { upstream, path_and_query, request: &request, caller_headers };
         let outcome = super::call(call, secrets).await;
-        caller = outcome.caller.map(str::to_owned);
+        progress = outcome.progress;
         let answer = outcome.result?;
         let body = runtime::read_body(answer.body(), MAX_ANSWER)
             .await
@@ -131,8 +137,8 @@ async fn carry_out(
     }
     .await;
     match result {
-        Ok(answer) => Part { caller, answer, failure: None },
-        Err(failure) => Part { caller, answer: own(&failure), failure: Some(failure) },
+        Ok(answer) => Part { progress, answer, failure: None },
+        Err(failure) => Part { progress, answer: own(&failure), failure: Some(failure) },
     }
 }
 

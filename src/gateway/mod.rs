@@ -39,11 +39,20 @@ pub struct Call<'a> {
 }
 
 /// What became of a [`Call`].
-pub struct Outcome<'a> {
-    /// The binding of the token that admitted the caller; none for a public upstream.
-    pub caller: Option<&'a str>,
+pub struct Outcome {
+    /// What the log tells of it beside its result.
+    pub progress: Progress,
     /// The upstream's answer, or why there is none.
     pub result: Result<Response, Failure>,
+}
+
+/// How far a [`Call`] has come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// The binding of the token that admitted the caller; none for a public upstream.
+    pub caller: Option<String>,
+    /// How often the request was sent again, with a fallback's value.
+    pub retries: u32,
 }
 
 /// The tokens that would admit a caller, and those that could not be had.
@@ -53,16 +62,16 @@ struct Tokens<'a> {
 }
 
 /// Admits the caller, attaches the credentials, calls the upstream, and hands its answer back.
-pub async fn call<'a>(call: Call<'a>, secrets: &Secrets<Env>) -> Outcome<'a> {
-    let mut caller = None;
-    let result = admit_and_send(call, secrets, &mut caller).await;
-    Outcome { caller, result }
+pub async fn call(call: Call<'_>, secrets: &Secrets<Env>) -> Outcome {
+    let mut progress = Progress::default();
+    let result = admit_and_send(call, secrets, &mut progress).await;
+    Outcome { progress, result }
 }
 
-async fn admit_and_send<'a>(
-    call: Call<'a>,
+async fn admit_and_send(
+    call: Call<'_>,
     secrets: &Secrets<Env>,
-    caller: &mut Option<&'a str>,
+    progress: &mut Progress,
 ) -> Result<Response, Failure> {
     let Call { upstream, path_and_query, request, caller_headers } = call;
     let shown = shown_tokens(caller_headers, caller::places(&upstream.credentials));
@@ -81,7 +90,7 @@ async fn admit_and_send<'a>(
     let secrets_ms = runtime::now().saturating_sub(started);
 
     if let Callers::Tokens(_) = upstream.callers {
-        *caller = Some(admit(&shown, &tokens)?);
+        progress.caller = Some(admit(&shown, &tokens)?.to_owned());
     }
     if let Some(refusal) = refusal {
         return Err(refusal.into());
@@ -89,14 +98,68 @@ async fn admit_and_send<'a>(
     let credentials = together(&upstream.credentials, credentials)?;
     // In a batch these are headers of the entry, and not those that admitted the caller.
     let on_request = shown_tokens(&request.headers(), caller::places(&upstream.credentials));
-    let tokens_to_remove = on_request.iter().filter(|shown| shown.whose(&tokens.known).is_some());
-    let outgoing = outgoing(upstream, path_and_query, request, &credentials, tokens_to_remove)?;
-    drop((credentials, tokens, shown));
+    let tokens: Vec<&str> = on_request
+        .iter()
+        .filter(|shown| shown.whose(&tokens.known).is_some())
+        .map(|shown| shown.place.header)
+        .collect();
+    let send = async |request: &Request, credentials: &[Attached<'_>]| {
+        let outgoing = outgoing(upstream, path_and_query, request, credentials, &tokens)?;
+        runtime::fetch(&outgoing, upstream.timeout).await
+    };
 
     let started = runtime::now();
-    let answer = runtime::fetch(&outgoing, upstream.timeout).await?;
+    let again = if can_be_sent_again(request, upstream) { request.clone().ok() } else { None };
+    let mut answer = send(request, &credentials).await?;
+    if answer.status() == 401
+        && let Some(again) = again
+        && let Some(fallbacks) = fallbacks(&credentials, secrets).await
+    {
+        progress.retries = 1;
+        runtime::discard(&answer);
+        answer = send(&again, &fallbacks).await?;
+    }
     let upstream_ms = runtime::now().saturating_sub(started);
     incoming(&answer, secrets_ms, upstream_ms)
+}
+
+/// A credential and its value.
+type Attached<'a> = (&'a Credential, Secret);
+
+/// The longest body that is kept to be sent again.
+const MAX_REPEATED_BODY: u32 = 64 * 1024;
+
+/// Whether a request is to be kept for a second try: there is another credential to try, and the
+/// body is short enough to be held.
+fn can_be_sent_again(request: &Request, upstream: &Upstream) -> bool {
+    let is_short = || {
+        let length = request.headers().get("content-length").ok().flatten();
+        length.and_then(|it| it.parse().ok()).is_some_and(|it: u32| it <= MAX_REPEATED_BODY)
+    };
+    upstream.credentials.iter().any(|credential| credential.fallback.is_some())
+        && (request.body().is_none() || is_short())
+}
+
+/// The credentials with the fallbacks' values; none where no fallback is left or can be had.
+async fn fallbacks<'a>(
+    credentials: &[Attached<'a>],
+    secrets: &Secrets<Env>,
+) -> Option<Vec<Attached<'a>>> {
+    let fallback_of = |credential: &'a Credential| async move {
+        let fallback = credential.fallback.as_deref()?;
+        // Where the primary one failed, the fallback has been tried. (This fetches nothing anew.)
+        secrets.get(&credential.secret).await.ok()?;
+        secrets.get(fallback).await.ok()
+    };
+    let fallbacks =
+        join_all(credentials.iter().map(|(credential, _)| fallback_of(credential))).await;
+    if fallbacks.iter().all(Option::is_none) {
+        return None;
+    }
+    let attach = |((credential, first), fallback): (&Attached<'a>, Option<Secret>)| {
+        (*credential, fallback.unwrap_or_else(|| first.clone()))
+    };
+    Some(credentials.iter().zip(fallbacks).map(attach).collect())
 }
 
 impl Upstream {
@@ -161,7 +224,7 @@ fn admit<'a>(shown: &[Shown<'_>], tokens: &Tokens<'a>) -> Result<&'a str, Failur
 fn together(
     credentials: &[Credential],
     results: Vec<Result<Secret, SecretErrors>>,
-) -> Result<Vec<(&Credential, Secret)>, SecretErrors> {
+) -> Result<Vec<Attached<'_>>, SecretErrors> {
     let mut errors = Vec::new();
     let secrets = results.into_iter().filter_map(|it| it.map_err(|it| errors.extend(it.0)).ok());
     let together: Vec<_> = credentials.iter().zip(secrets).collect();
@@ -169,13 +232,13 @@ fn together(
 }
 
 /// The request as it goes to the upstream. The runtime copies the method, the headers and the body
-/// by itself; the body stays a stream.
-fn outgoing<'a>(
+/// by itself; the body stays a stream. `tokens` are the headers that show the caller's token.
+fn outgoing(
     upstream: &Upstream,
     path_and_query: &str,
     request: &Request,
-    credentials: &[(&Credential, Secret)],
-    tokens_to_remove: impl Iterator<Item = &'a Shown<'a>>,
+    credentials: &[Attached<'_>],
+    tokens: &[&str],
 ) -> Result<Request, Failure> {
     let refused = |_| Refusal::BadRequest("the request cannot be sent on".to_owned());
     let placed: Vec<Placed<'_>> =
@@ -198,8 +261,8 @@ fn outgoing<'a>(
             headers.delete(&name).map_err(refused)?;
         }
     }
-    for shown in tokens_to_remove {
-        headers.delete(shown.place.header).map_err(refused)?;
+    for token in tokens {
+        headers.delete(token).map_err(refused)?;
     }
     for placed in &placed {
         if let Placed::Header(name, value) = placed {

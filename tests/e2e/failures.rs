@@ -1,5 +1,7 @@
 //! Secrets that cannot be had.
 
+use serde_json::json;
+
 use crate::{
     Stage,
     stubs::{FAILURES, KEY, TOKEN},
@@ -43,6 +45,48 @@ pub fn every_failed_binding_is_in_the_log(stage: &Stage) {
     let cause = line["cause"].as_str().unwrap();
     assert!(cause.contains("`NOT_FOUND`") && cause.contains("`NOT_BOUND`"), "{cause}");
     assert!(!cause.contains("`KEY`"), "{cause}");
+}
+
+pub fn an_upstream_that_refuses_the_key_gets_the_fallback(stage: &Stage) {
+    let other = "5ecret-other";
+    for upstream in ["rotated_query", "rotated_both"] {
+        let path = format!("/proxy/{upstream}/wants/{other}?{upstream}");
+        let answer = stage.stubs.gateway("GET", &path).bearer(TOKEN).send();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let line = stage.stubs.log_line(answer.header("x-request-id").unwrap());
+        assert_eq!(line["retries"], 1, "{line}");
+        // A body that is not too long goes again.
+        let call = stage.stubs.gateway("POST", &path).bearer(TOKEN);
+        let answer = call.body("b".repeat(64 * 1024)).send();
+        assert_eq!(answer.json()["body"].as_str().unwrap().len(), 64 * 1024);
+    }
+    let call = stage.stubs.gateway("GET", "/proxy/rotated_both/wants/5ecret-other").bearer(TOKEN);
+    assert_eq!(call.send().got_header("x-client-id").as_deref(), Some("5ecret-client"));
+}
+
+pub fn what_cannot_be_sent_again_is_not(stage: &Stage) {
+    let path = |name: &str| format!("/proxy/rotated_both/wants/5ecret-other?{name}");
+    let long =
+        stage.stubs.gateway("POST", &path("long")).bearer(TOKEN).body("b".repeat(64 * 1024 + 1));
+    let chunked = stage.stubs.gateway("POST", &path("chunked")).bearer(TOKEN).stream(&b"short"[..]);
+    for call in [long, chunked] {
+        let answer = call.send();
+        assert_eq!((answer.status, answer.body.as_str()), (401, "another key, please"));
+        let line = stage.stubs.log_line(answer.header("x-request-id").unwrap());
+        assert_eq!(line["retries"], json!(null), "{line}");
+    }
+}
+
+pub fn the_upstreams_refusal_is_handed_on_when_the_fallback_is_no_better(stage: &Stage) {
+    for (upstream, retries) in
+        [("rotated", json!(1)), ("half_rotated", json!(null)), ("bearer", json!(null))]
+    {
+        let path = format!("/proxy/{upstream}/wants/what-nobody-has");
+        let answer = stage.stubs.gateway("GET", &path).bearer(TOKEN).send();
+        assert_eq!((answer.status, answer.body.as_str()), (401, "another key, please"));
+        let line = stage.stubs.log_line(answer.header("x-request-id").unwrap());
+        assert_eq!(line["retries"], retries, "{line}");
+    }
 }
 
 pub fn sixteen_secrets_are_fetched_in_one_wave(stage: &Stage) {

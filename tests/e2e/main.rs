@@ -102,7 +102,10 @@ trials! {
         every_failed_binding_is_in_the_log,
         sixteen_secrets_are_fetched_in_one_wave,
         a_binding_is_fetched_once_for_a_request,
-        a_changed_value_is_used_by_the_next_request;
+        a_changed_value_is_used_by_the_next_request,
+        an_upstream_that_refuses_the_key_gets_the_fallback,
+        what_cannot_be_sent_again_is_not,
+        the_upstreams_refusal_is_handed_on_when_the_fallback_is_no_better;
     patterns: each_pattern_of_the_binding_api_runs_in_the_runtime,
         a_missing_secret_answers_500_in_the_example_too;
     proxy: the_path_and_the_query_go_on_byte_for_byte,

@@ -217,6 +217,7 @@ fn bindings(upstreams: &Value) -> Vec<String> {
         secret("TOKEN", "answer", TOKEN),
         secret("KEY", "answer", KEY),
         secret("ODD_KEY", "answer", ODD_KEY),
+        secret("OTHER_KEY", "answer", "5ecret-other"),
         secret("CLIENT_ID", "answer", "5ecret-client"),
         secret("CHANGES", "change", "5ecret-changes"),
         secret("COUNTED_TOKEN", "answer", TOKEN),
@@ -271,6 +272,15 @@ fn upstreams(base_url: &str) -> Value {
         "unneeded": with(json!({
             "type": "bearer", "secret": "KEY", "fallback": "UNNEEDED_FALLBACK"
         })),
+        "rotated": with(json!({ "type": "bearer", "secret": "KEY", "fallback": "ODD_KEY" })),
+        "rotated_query": with(json!({
+            "type": "query", "name": "key", "secret": "KEY", "fallback": "OTHER_KEY"
+        })),
+        "rotated_both": upstream(json!({ "credentials": [
+            { "type": "bearer", "secret": "KEY", "fallback": "OTHER_KEY" },
+            { "type": "header", "name": "x-client-id", "secret": "CLIENT_ID" },
+        ] })),
+        "half_rotated": with(json!({ "type": "bearer", "secret": "KEY", "fallback": "IS_NULL" })),
         "both_fail": with(json!({ "type": "bearer", "secret": "IS_NULL", "fallback": "IS_EMPTY" })),
         "two_fail": upstream(json!({ "credentials": [
             { "type": "bearer", "secret": "NOT_FOUND" },

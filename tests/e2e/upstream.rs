@@ -2,13 +2,14 @@
 //!
 //! It answers with what it got as JSON, except below these paths:
 //! - `/status/<code>`: with that status and a few headers that are not to be passed on
+//! - `/wants/<value>`: with 401 unless the value is in the target or a header
 //! - `/hang`: never
 //! - `/gate/<name>`: `first`, and when the test opens the gate, `second`
 //! - `/upload/<name>`: as soon as the body's first bytes are there, tells the test
 
 use std::{
     collections::BTreeSet,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead, BufReader, Read, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex},
     thread,
@@ -107,9 +108,17 @@ impl Upstream {
         } else if path == "/binary" {
             answer(&mut stream, "200 OK", &[("content-type", "image/png")], b"\x89PNG\xff");
         } else {
-            let length = header("content-length").map_or(Some(0), |it| it.parse().ok())?;
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).ok()?;
+            let body = match header("content-length") {
+                Some(length) => read_exactly(&mut reader, length.parse().ok()?)?,
+                None if header("transfer-encoding").is_some() => read_chunks(&mut reader)?,
+                None => Vec::new(),
+            };
+            if let Some(wanted) = path.strip_prefix("/wants/")
+                && !String::from_utf8_lossy(&head).replacen(wanted, "", 1).contains(wanted)
+            {
+                answer(&mut stream, "401 Unauthorized", &[], b"another key, please");
+                return None;
+            }
             let headers: Vec<Value> = request
                 .headers
                 .iter()
@@ -125,6 +134,27 @@ impl Upstream {
             answer(&mut stream, "200 OK", &headers, got.to_string().as_bytes());
         }
         Some(())
+    }
+}
+
+fn read_exactly(reader: &mut impl Read, length: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    reader.read_exact(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// A chunked body (RFC 9112, section 7.1), without trailers.
+fn read_chunks(reader: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let length = usize::from_str_radix(line.trim(), 16).ok()?;
+        let chunk = read_exactly(reader, length + 2)?;
+        if length == 0 {
+            return Some(body);
+        }
+        body.extend(&chunk[..length]);
     }
 }
 

@@ -11,6 +11,20 @@ use anyhow::{Context as _, Result};
 
 use crate::{process, root, step, tools::Tools};
 
+/// What wasm-opt does: small code, no names, and of Wasm's features those that rustc and
+/// wasm-bindgen use and workerd runs.
+const OPTIMIZE: [&str; 9] = [
+    "-Os",
+    "--strip-debug",
+    "--enable-mutable-globals",
+    "--enable-sign-ext",
+    "--enable-nontrapping-float-to-int",
+    "--enable-bulk-memory",
+    "--enable-multivalue",
+    "--enable-reference-types",
+    "--enable-exception-handling",
+];
+
 /// Fetches the tools and builds.
 ///
 /// # Errors
@@ -46,11 +60,19 @@ pub fn with(tools: &Tools) -> Result<()> {
     if fs::read_to_string(&stamp).is_ok_and(|built| built == inputs) {
         return Ok(());
     }
+    // From here on, what is in build/ is of no known source until all is done.
+    let _ = fs::remove_file(&stamp);
     step("the Worker, by worker-build");
     process::run(
         "worker-build",
         tools.worker_build().arg("--release"),
         "Its message is above; `cargo clean` helps where it speaks of a schema or of externref",
+    )?;
+    let wasm = root().join("build/index_bg.wasm");
+    process::run(
+        "wasm-opt",
+        tools.command("wasm-opt").args(OPTIMIZE).arg(&wasm).arg("-o").arg(&wasm),
+        "Its message is above",
     )?;
     fs::write(&stamp, inputs).context("cannot write into build/")
 }

@@ -172,14 +172,14 @@ fn ensure_npm_packages(path: &OsStr, node: Option<&Path>) -> Result<()> {
         )?;
         fs::write(&stamp, &lock)?;
     }
-    // `npx wrangler` runs what is in this folder first: so it too gets the newer Node.js.
+    // `npx wrangler` runs what is in this folder first: so it too gets the newer Node.js. Where the
+    // Node.js at hand is new enough, a link from before stays: it may be at hand because of it.
     let link = modules.join(".bin/node");
-    let target = node.map(|bin| bin.join("node"));
-    if fs::read_link(&link).ok() != target {
+    if let Some(program) = node.map(|bin| bin.join("node"))
+        && fs::read_link(&link).ok().as_ref() != Some(&program)
+    {
         let _ = fs::remove_file(&link);
-        if let Some(target) = target {
-            std::os::unix::fs::symlink(target, &link)?;
-        }
+        std::os::unix::fs::symlink(program, &link).context("cannot link the newer Node.js")?;
     }
     Ok(())
 }
