@@ -256,10 +256,16 @@ fn outgoing(
 
     let headers = outgoing.headers();
     let connection = headers.get("connection").ok().flatten();
+    // The one upgrade that the runtime carries through; it makes the headers for it.
+    let upgrade = headers.get("upgrade").ok().flatten();
+    let is_websocket = upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
     for name in runtime::header_names(&headers) {
         if headers::ends_here(&name, connection.as_deref()) {
             headers.delete(&name).map_err(refused)?;
         }
+    }
+    if is_websocket {
+        headers.set("upgrade", "websocket").map_err(refused)?;
     }
     for token in tokens {
         headers.delete(token).map_err(refused)?;

@@ -117,6 +117,7 @@ trials! {
         an_upstreams_answer_is_handed_back_as_it_is,
         an_answer_streams,
         an_upload_streams,
+        a_websocket_goes_through,
         an_upstream_that_is_unreachable_is_a_502,
         an_upstream_that_takes_too_long_is_a_504;
     routes: healthz_answers_anyone,

@@ -2,8 +2,11 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read},
+    net::TcpStream,
     sync::mpsc,
 };
+
+use tungstenite::client::IntoClientRequest as _;
 
 use crate::{
     Stage,
@@ -165,6 +168,30 @@ pub fn an_upload_streams(stage: &Stage) {
         end.send(()).unwrap();
         assert_eq!(sent.join().unwrap().body, "thanks");
     });
+}
+
+pub fn a_websocket_goes_through(stage: &Stage) {
+    let address = stage.stubs.address("gateway");
+    let open = |token: &str| {
+        let mut request =
+            format!("ws://{address}/proxy/bearer/socket").into_client_request().unwrap();
+        let authorization = format!("Bearer {token}").parse().unwrap();
+        request.headers_mut().insert("authorization", authorization);
+        let stream = TcpStream::connect(&address).unwrap();
+        tungstenite::client(request, stream).map_err(Box::new)
+    };
+    let refused = open("wrong").map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains("401"), "{refused}");
+
+    let (mut socket, response) = open(TOKEN).unwrap();
+    assert!(response.headers().contains_key("x-request-id"));
+    assert_eq!(socket.read().unwrap().to_text().unwrap(), format!("Bearer {KEY}"));
+    for message in ["one", "two"] {
+        socket.send(message.into()).unwrap();
+        assert_eq!(socket.read().unwrap().to_text().unwrap(), message);
+    }
+    socket.close(None).unwrap();
+    while socket.read().is_ok() {}
 }
 
 pub fn an_upstream_that_is_unreachable_is_a_502(stage: &Stage) {

@@ -82,7 +82,11 @@ impl Stubs {
     }
 
     pub fn worker(&self, socket: &str, method: &str, path: &str) -> Call {
-        call(method, &format!("http://127.0.0.1:{}{path}", self.ports[socket]))
+        call(method, &format!("http://{}{path}", self.address(socket)))
+    }
+
+    pub fn address(&self, socket: &str) -> String {
+        format!("127.0.0.1:{}", self.ports[socket])
     }
 
     /// How often a binding was asked for its value.

@@ -4,6 +4,7 @@
 //! - `/status/<code>`: with that status and a few headers that are not to be passed on
 //! - `/wants/<value>`: with 401 unless the value is in the target or a header
 //! - `/hang`: never
+//! - `/socket`: a WebSocket that sends back what it gets, after the credential that it got
 //! - `/gate/<name>`: `first`, and when the test opens the gate, `second`
 //! - `/upload/<name>`: as soon as the body's first bytes are there, tells the test
 
@@ -17,6 +18,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tungstenite::{WebSocket, handshake::derive_accept_key, protocol::Role};
 
 /// How long a test waits for something to happen on the other side.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -95,6 +97,22 @@ impl Upstream {
             stream.write_all(b"first\n").ok()?;
             self.wait_for(&format!("open {name}"));
             stream.write_all(b"second\n").ok()?;
+        } else if path == "/socket" {
+            let accept = derive_accept_key(header("sec-websocket-key")?.as_bytes());
+            let head = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\
+                 connection: upgrade\r\nsec-websocket-accept: {accept}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).ok()?;
+            let mut socket = WebSocket::from_raw_socket(stream, Role::Server, None);
+            socket.send(header("authorization").unwrap_or_default().into()).ok()?;
+            while let Ok(message) = socket.read() {
+                let is_close = message.is_close();
+                socket.send(message).ok()?;
+                if is_close {
+                    break;
+                }
+            }
         } else if let Some(code) = path.strip_prefix("/status/") {
             let headers = [
                 ("location", "http://elsewhere.invalid/"),
