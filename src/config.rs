@@ -3,11 +3,14 @@
 //! They are checked as a whole, and every mistake is told with the path of its field. Mistakes go
 //! to the log, never to a caller.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     gateway::{
-        credential::Credential,
+        credential::{Carrier, Credential},
         path::{BaseUrl, PathPattern},
     },
     json::{self, Mistakes, Reader},
@@ -112,20 +115,28 @@ impl Settings {
         }
     }
 
-    /// Every binding that the settings name.
-    pub fn bindings(&self) -> BTreeSet<&str> {
-        let mut bindings = BTreeSet::new();
-        for upstream in &self.upstreams {
-            if let Callers::Tokens(tokens) = &upstream.callers {
-                bindings.extend(tokens.iter().map(String::as_str));
-            }
-            for credential in &upstream.credentials {
-                bindings.insert(credential.secret.as_str());
-                bindings.extend(credential.fallback.as_deref());
+    /// Every binding that the settings name, and how its value travels: by a header, where it does
+    /// so in one place and encoded in another.
+    pub fn bindings(&self) -> BTreeMap<&str, Carrier> {
+        let mut bindings = BTreeMap::new();
+        let credentials = self.upstreams.iter().flat_map(|upstream| &upstream.credentials);
+        for credential in credentials {
+            let carrier = credential.placement.carrier();
+            for binding in [Some(&credential.secret), credential.fallback.as_ref()].iter().flatten()
+            {
+                let known = bindings.entry(binding.as_str()).or_insert(carrier);
+                if carrier == Carrier::Header {
+                    *known = carrier;
+                }
             }
         }
-        bindings.extend(self.admins().iter().map(String::as_str));
-        bindings.extend(self.secrets_store_api.iter().map(|api| api.token.as_str()));
+        let callers = self.upstreams.iter().map(|upstream| &upstream.callers);
+        let tokens = callers.flat_map(|callers| match callers {
+            Callers::Public => &[],
+            Callers::Tokens(tokens) => tokens.as_slice(),
+        });
+        let admin = self.secrets_store_api.iter().map(|api| &api.token).chain(self.admins());
+        bindings.extend(tokens.chain(admin).map(|binding| (binding.as_str(), Carrier::Header)));
         bindings
     }
 }
@@ -323,7 +334,7 @@ mod tests {
         assert_eq!((&open.callers, open.timeout), (&Callers::Public, DEFAULT_TIMEOUT));
         assert_eq!(settings.admins(), ["ADMIN_TOKEN"]);
         assert_eq!(
-            settings.bindings().into_iter().collect::<Vec<_>>(),
+            settings.bindings().into_keys().collect::<Vec<_>>(),
             ["ADMIN_TOKEN", "API_KEY", "API_KEY_PREVIOUS", "CF_API_TOKEN", "GATEWAY_TOKEN"]
         );
     }

@@ -144,7 +144,9 @@ impl<'a> Route<'a> {
             },
             Self::Proxy(upstream, path_and_query) => {
                 let caller_headers = &request.headers();
-                let call = Call { upstream, path_and_query, request, caller_headers };
+                let is_repeatable = gateway::is_repeatable(request);
+                let call =
+                    Call { upstream, path_and_query, request, is_repeatable, caller_headers };
                 let gateway::Outcome { progress, result } = gateway::call(call, &secrets).await;
                 match result {
                     Ok(response) => Ok(Served { progress, response, failure: None }),

@@ -257,9 +257,11 @@ mod tests {
 
     /// What can hold a value from one request to the next.
     fn outlives_a_request(line: &str) -> bool {
-        let words = line.trim_start_matches("pub ").trim_start_matches("pub(super) ");
-        words.starts_with("static ")
-            || ["thread_local!", "OnceCell", "OnceLock", "LazyCell", "LazyLock"]
+        let is_static =
+            line.split([' ', '(', ')']).find(|word| !["pub", "crate", "super", ""].contains(word))
+                == Some("static");
+        is_static
+            || ["thread_local!", "OnceCell", "OnceLock", "LazyCell", "LazyLock", "::leak("]
                 .iter()
                 .any(|cell| line.contains(cell))
     }

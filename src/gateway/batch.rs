@@ -11,9 +11,9 @@ use worker::{
     web_sys::{Headers, Request, RequestInit, Response},
 };
 
-use super::{Call, Progress, caller, credential::is_header_name, shown_tokens};
+use super::{Call, MAX_REPEATED_BODY, Progress, caller, credential::is_header_name, shown_tokens};
 use crate::{
-    config::{Callers, Settings},
+    config::{Callers, Settings, Upstream},
     json::{self, Mistakes, Reader},
     response::{Answer, Failure, Refusal},
     runtime,
@@ -28,7 +28,7 @@ const MAX_BODY: u32 = 1024 * 1024;
 
 /// How many bytes of one answer a batch hands back: it holds all of them at once, and an isolate
 /// has 128 MB.
-const MAX_ANSWER: u32 = 4 * 1024 * 1024;
+const MAX_ANSWER: u32 = 1024 * 1024;
 
 /// One request of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,10 +68,11 @@ pub async fn run(
     secrets: &Secrets<Env>,
 ) -> Result<Batch, Failure> {
     let headers = request.headers();
-    let credentials = settings.upstreams.iter().flat_map(|upstream| &upstream.credentials);
-    let some_is_public = settings.upstreams.iter().any(|it| it.callers == Callers::Public);
-    let credentials: Vec<_> = credentials.cloned().collect();
-    if !some_is_public && shown_tokens(&headers, caller::places(&credentials)).is_empty() {
+    let may_be_for = |upstream: &Upstream| {
+        upstream.callers == Callers::Public
+            || !shown_tokens(&headers, caller::places(&upstream.credentials)).is_empty()
+    };
+    if !settings.upstreams.iter().any(may_be_for) {
         return Err(Refusal::Unauthenticated.into());
     }
 
@@ -84,12 +85,11 @@ pub async fn run(
 
     let parts = join_all(entries.iter().map(|it| carry_out(it, settings, &headers, secrets))).await;
     // Whoever was let in nowhere learns nothing but that.
-    let is_refused = |part: &Part| {
-        let refusal = part.failure.as_ref().map(|failure| &failure.refusal);
-        matches!(refusal, Some(Refusal::Unauthenticated | Refusal::NotFound))
-    };
+    let refusals = || parts.iter().map(|part| Some(&part.failure.as_ref()?.refusal));
+    let is_stranger = refusals().any(|it| it == Some(&Refusal::Unauthenticated))
+        && refusals().all(|it| matches!(it, Some(Refusal::Unauthenticated | Refusal::NotFound)));
     let causes = causes(&parts);
-    if parts.iter().all(is_refused) {
+    if is_stranger {
         return Err(Refusal::Unauthenticated.because(causes));
     }
     let failure = parts.iter().find_map(|part| part.failure.clone());
@@ -122,7 +122,10 @@ async fn carry_out(
             )
         })?;
         let path_and_query = &entry.path_and_query;
-        let call = Call { upstream, path_and_query, request: &request, caller_headers };
+        let is_repeatable =
+            entry.body.as_ref().is_none_or(|body| body.len() <= MAX_REPEATED_BODY as usize);
+        let call =
+            Call { upstream, path_and_query, request: &request, is_repeatable, caller_headers };
         let outcome = super::call(call, secrets).await;
         progress = outcome.progress;
         let answer = outcome.result?;
@@ -146,6 +149,9 @@ async fn carry_out(
 /// given as base64, with `"encoding":"base64"` beside it.
 fn whole(answer: &Response, body: &Uint8Array) -> JsValue {
     let status = JsValue::from(answer.status());
+    // These tell of the body as it came, and not as it is given here.
+    let _ = answer.headers().delete("content-length");
+    let _ = answer.headers().delete("content-encoding");
     let headers = runtime::headers_object(&answer.headers());
     match runtime::text(body) {
         Some(text) => {

@@ -7,7 +7,9 @@ use zeroize::Zeroizing;
 use crate::{
     config::read_binding,
     json::{Fields, Reader},
-    secrets::{Environment, Secret, SecretErrors, Secrets},
+    secrets::{
+        Environment, ErrorKind, Flaw, Secret, SecretError, SecretErrors, Secrets, with_fallback,
+    },
 };
 
 /// What may stand unencoded in a query: the unreserved characters (RFC 3986, section 2.3).
@@ -64,6 +66,37 @@ pub enum Placement {
     },
 }
 
+/// How a value travels, which decides what may be in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// As it is, in a header.
+    Header,
+    /// In base64 or percent-encoded: characters beyond ASCII go through as well.
+    Encoded,
+}
+
+impl Carrier {
+    /// Has a value that this can carry.
+    ///
+    /// # Errors
+    ///
+    /// See [`Secrets::get`].
+    pub async fn get<E: Environment>(
+        self,
+        secrets: &Secrets<E>,
+        binding: &str,
+    ) -> Result<Secret, SecretError> {
+        match secrets.get(binding).await {
+            Err(SecretError { kind: ErrorKind::NotHeaderSafe(Flaw::NotAscii), .. })
+                if self == Self::Encoded =>
+            {
+                secrets.get_text(binding).await
+            }
+            result => result,
+        }
+    }
+}
+
 /// A value at its place. It holds a secret in Wasm memory, and is wiped when dropped.
 pub enum Placed<'a> {
     /// A header and its value.
@@ -104,12 +137,14 @@ impl Credential {
     ///
     /// # Errors
     ///
-    /// See [`Secrets::get_with_fallback`].
+    /// Both errors, where there is a fallback.
     pub async fn resolve<E: Environment>(
         &self,
         secrets: &Secrets<E>,
     ) -> Result<Secret, SecretErrors> {
-        secrets.get_with_fallback(&self.secret, self.fallback.as_deref()).await
+        let carrier = self.placement.carrier();
+        let fallback = self.fallback.as_deref().map(|fallback| carrier.get(secrets, fallback));
+        with_fallback(carrier.get(secrets, &self.secret), fallback).await
     }
 }
 
@@ -137,6 +172,14 @@ impl Placement {
                 pair.extend(utf8_percent_encode(&value, QUERY));
                 Placed::Query(name, pair)
             }
+        }
+    }
+
+    /// How a value travels there.
+    pub fn carrier(&self) -> Carrier {
+        match self {
+            Self::Bearer | Self::Header { .. } => Carrier::Header,
+            Self::Basic { .. } | Self::Query { .. } => Carrier::Encoded,
         }
     }
 

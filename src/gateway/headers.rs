@@ -14,7 +14,7 @@ const HOP_BY_HOP: &[&str] = &[
 ];
 
 /// Whether a request's header, named in lower case, is not sent on to an upstream: what belongs to
-/// the connection, to the gateway's own host, or tells of the network before it. `connection` is
+/// the connection or to the gateway's own site, or tells of the network before it. `connection` is
 /// the value of the request's `Connection` header.
 pub(super) fn ends_here(name: &str, connection: Option<&str>) -> bool {
     HOP_BY_HOP.contains(&name)

@@ -34,6 +34,8 @@ pub struct Call<'a> {
     pub path_and_query: &'a str,
     /// The method, the headers and the body.
     pub request: &'a Request,
+    /// Whether the body is short enough to be held, for a second try.
+    pub is_repeatable: bool,
     /// Where the caller shows its token: the request's own headers, or those of its batch.
     pub caller_headers: &'a Headers,
 }
@@ -73,7 +75,7 @@ async fn admit_and_send(
     secrets: &Secrets<Env>,
     progress: &mut Progress,
 ) -> Result<Response, Failure> {
-    let Call { upstream, path_and_query, request, caller_headers } = call;
+    let Call { upstream, path_and_query, request, is_repeatable, caller_headers } = call;
     let shown = shown_tokens(caller_headers, caller::places(&upstream.credentials));
     if upstream.callers != Callers::Public && shown.is_empty() {
         return Err(Refusal::Unauthenticated.into());
@@ -100,7 +102,8 @@ async fn admit_and_send(
     let on_request = shown_tokens(&request.headers(), caller::places(&upstream.credentials));
     let tokens: Vec<&str> = on_request
         .iter()
-        .filter(|shown| shown.whose(&tokens.known).is_some())
+        // Where a token could not be had, whatever looks like one might be it.
+        .filter(|shown| !tokens.failed.is_empty() || shown.whose(&tokens.known).is_some())
         .map(|shown| shown.place.header)
         .collect();
     let send = async |request: &Request, credentials: &[Attached<'_>]| {
@@ -109,7 +112,8 @@ async fn admit_and_send(
     };
 
     let started = runtime::now();
-    let again = if can_be_sent_again(request, upstream) { request.clone().ok() } else { None };
+    let has_fallback = upstream.credentials.iter().any(|it| it.fallback.is_some());
+    let again = if is_repeatable && has_fallback { request.clone().ok() } else { None };
     let mut answer = send(request, &credentials).await?;
     if answer.status() == 401
         && let Some(again) = again
@@ -127,17 +131,12 @@ async fn admit_and_send(
 type Attached<'a> = (&'a Credential, Secret);
 
 /// The longest body that is kept to be sent again.
-const MAX_REPEATED_BODY: u32 = 64 * 1024;
+pub const MAX_REPEATED_BODY: u32 = 64 * 1024;
 
-/// Whether a request is to be kept for a second try: there is another credential to try, and the
-/// body is short enough to be held.
-fn can_be_sent_again(request: &Request, upstream: &Upstream) -> bool {
-    let is_short = || {
-        let length = request.headers().get("content-length").ok().flatten();
-        length.and_then(|it| it.parse().ok()).is_some_and(|it: u32| it <= MAX_REPEATED_BODY)
-    };
-    upstream.credentials.iter().any(|credential| credential.fallback.is_some())
-        && (request.body().is_none() || is_short())
+/// Whether a request that arrives has no body, or one that is short enough to be held.
+pub fn is_repeatable(request: &Request) -> bool {
+    let length = || request.headers().get("content-length").ok()??.parse().ok();
+    request.body().is_none() || length().is_some_and(|length: u32| length <= MAX_REPEATED_BODY)
 }
 
 /// The credentials with the fallbacks' values; none where no fallback is left or can be had.
@@ -146,10 +145,11 @@ async fn fallbacks<'a>(
     secrets: &Secrets<Env>,
 ) -> Option<Vec<Attached<'a>>> {
     let fallback_of = |credential: &'a Credential| async move {
+        let carrier = credential.placement.carrier();
         let fallback = credential.fallback.as_deref()?;
         // Where the primary one failed, the fallback has been tried. (This fetches nothing anew.)
-        secrets.get(&credential.secret).await.ok()?;
-        secrets.get(fallback).await.ok()
+        carrier.get(secrets, &credential.secret).await.ok()?;
+        carrier.get(secrets, fallback).await.ok()
     };
     let fallbacks =
         join_all(credentials.iter().map(|(credential, _)| fallback_of(credential))).await;
@@ -272,7 +272,9 @@ fn outgoing(
     }
     for placed in &placed {
         if let Placed::Header(name, value) = placed {
-            headers.set(name, value).map_err(refused)?;
+            headers.set(name, value).map_err(|_| {
+                Refusal::Configuration.because(format!("the runtime refuses the header {name}"))
+            })?;
         }
     }
     Ok(outgoing)

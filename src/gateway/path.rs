@@ -1,8 +1,8 @@
 //! Where a request goes: the URL of an upstream, and the paths below it.
 //!
 //! The runtime's URL parser (WHATWG URL) resolves dot segments, `%2e` for a dot and `\` for a
-//! slash included, and a server behind it may decode more. So a path is checked for what any of
-//! them could make of it before it is joined to `base_url`.
+//! slash included, and a server behind it may decode more. So a path in which any of them could
+//! find a dot segment is refused; every other one goes on byte for byte.
 
 use std::borrow::Cow;
 
@@ -99,36 +99,18 @@ impl PathPattern {
 
 /// Whether a request may go on to `path`, which is empty or begins with `/`.
 ///
-/// Nothing may leave `base_url`. Where `patterns` narrow an upstream, a path must match one of
-/// them as it stands, and nobody may read it as another path.
+/// It must match one of `patterns` as it stands, where they narrow an upstream. And it must have no
+/// dot segment, however written: the runtime would resolve a plain one, so that it would neither go
+/// on byte for byte nor surely stay below `base_url`.
 pub fn is_allowed(path: &str, patterns: Option<&[PathPattern]>) -> bool {
-    match patterns {
-        None => !leaves_its_base(path),
-        Some(patterns) => {
-            let matched = if path.is_empty() { "/" } else { path };
-            !has_dot_segment(path) && patterns.iter().any(|pattern| pattern.matches(matched))
-        }
-    }
+    let matched = if path.is_empty() { "/" } else { path };
+    let matches = |patterns: &[PathPattern]| patterns.iter().any(|it| it.matches(matched));
+    !has_dot_segment(path) && patterns.is_none_or(matches)
 }
 
-/// Whether someone on the way could read `path` as one that leads out of what stands before it.
-fn leaves_its_base(path: &str) -> bool {
-    let mut depth = 0_u32;
-    for segment in path.split(['/', '\\']) {
-        match segment {
-            // A server that merges slashes does not count an empty segment; so neither do we.
-            "" | "." => {}
-            ".." => match depth.checked_sub(1) {
-                Some(less) => depth = less,
-                None => return true,
-            },
-            // Written in another way than plainly: nobody has a good reason for that.
-            _ if has_dot_segment(segment) => return true,
-            _ => depth += 1,
-        }
-    }
-    false
-}
+/// How often a path may be percent-encoded over itself. Nobody has a good reason for more, and each
+/// time costs another pass.
+const MAX_ENCODINGS: usize = 3;
 
 /// Whether someone on the way could find a dot segment in `path`: plain, percent-encoded (once or
 /// more often), behind an encoded slash or backslash, with parameters after a semicolon, or with
@@ -137,12 +119,12 @@ fn has_dot_segment(path: &str) -> bool {
     if path.contains(|c: char| c.is_control() || c == ' ') {
         return true;
     }
+    let of_dots = |segment: &str| {
+        let name = segment.split(';').next().unwrap_or_default();
+        matches!(name, "." | "..")
+    };
     let mut text = Cow::Borrowed(path);
-    loop {
-        let of_dots = |segment: &str| {
-            let name = segment.split(';').next().unwrap_or_default();
-            matches!(name, "." | "..")
-        };
+    for _ in 0..=MAX_ENCODINGS {
         if text.split(['/', '\\']).any(of_dots) {
             return true;
         }
@@ -151,6 +133,7 @@ fn has_dot_segment(path: &str) -> bool {
             decoded => text = decoded.into_owned().into(),
         }
     }
+    true
 }
 
 #[cfg(test)]
@@ -224,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn where_paths_narrow_whatever_may_be_read_as_a_dot_segment_is_refused() {
+    fn whatever_may_be_read_as_a_dot_segment_is_refused() {
         let only = patterns(&["/customers/*"]);
         for path in [
             "/customers/../admin",
@@ -234,52 +217,30 @@ mod tests {
             "/customers/..%5cadmin",
             "/customers/..\\admin",
             "/customers/%252e%252e/admin",
+            "/customers/%25252e%25252e/admin",
             "/customers/x%2f..%2f..%2fadmin",
             "/customers/..;a=b/admin",
             "/customers/.\t./admin",
             "/customers/.",
+            "/customers/a/../b",
         ] {
             assert!(!is_allowed(path, Some(&only)), "{path}");
+            assert!(!is_allowed(path, None), "{path}");
         }
         for path in
-            ["/customers/...", "/customers/a..b", "/customers/.well-known", "/customers/a%2fb"]
+            ["/customers/...", "/customers/a..b", "/customers/.well-known", "/customers/a%2fb%0a"]
         {
             assert!(is_allowed(path, Some(&only)), "{path}");
+            assert!(is_allowed(path, None), "{path}");
+        }
+        for path in ["", "/", "//a//b", "/%zz", "/100%25"] {
+            assert!(is_allowed(path, None), "{path}");
         }
     }
 
     #[test]
-    fn nothing_leaves_the_base_url() {
-        for path in [
-            "/..",
-            "/../admin",
-            "/a/../../admin",
-            "/%2e%2e/admin",
-            "/a/%2E./%2e%2E/admin",
-            "\\..\\admin",
-            "//../admin",
-            "/..%2fadmin",
-            "/a%2f..%2f..%2fadmin",
-            "/a%2fb/../../admin",
-            "/%252e%252e/admin",
-            "/..;/admin",
-            "/.\n./admin",
-        ] {
-            assert!(!is_allowed(path, None), "{path}");
-        }
-        for path in [
-            "",
-            "/",
-            "/a/../b",
-            "/a/./b",
-            "/a/b/../../c",
-            "//a//b",
-            "/a%2fb",
-            "/%zz",
-            "/...",
-            "/a%0ab",
-        ] {
-            assert!(is_allowed(path, None), "{path}");
-        }
+    fn a_path_that_is_encoded_over_and_over_is_refused_and_costs_little() {
+        let path = format!("/%{}2e", "25".repeat(4_000));
+        assert!(!is_allowed(&path, None));
     }
 }

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use serde_json::{Map, Value, json};
 use worker::{Env, web_sys::Headers};
 
-use super::{Tokens, admit, caller, shown_tokens};
+use super::{Tokens, admit, caller, credential::Carrier, shown_tokens};
 use crate::{
     config::Settings,
     response::{Answer, Failure, Refusal},
@@ -40,16 +40,17 @@ pub async fn check<'a>(
             .because("nobody is an admin: name callers in [vars.SECRETS_STORE_API]"));
     }
     // The admins' tokens first: a stranger is not to set off a get for each binding.
-    let try_one = |binding: &'a str| async move {
+    let try_one = |(binding, carrier): (&'a str, Carrier)| async move {
         let started = runtime::now();
-        let result = secrets.get(binding).await;
+        let result = carrier.get(secrets, binding).await;
         Check { binding, result, ms: runtime::now().saturating_sub(started) }
     };
-    let mut checks = join_all(admins.iter().map(|admin| try_one(admin))).await;
+    let mut checks = join_all(admins.iter().map(|admin| try_one((admin, Carrier::Header)))).await;
     let tokens = Tokens::new(checks.iter().map(|check| (check.binding, check.result.clone())));
     let admin = admit(&shown, &tokens)?;
 
-    let others = settings.bindings().into_iter().filter(|it| !admins.iter().any(|own| own == it));
+    let others =
+        settings.bindings().into_iter().filter(|(it, _)| !admins.iter().any(|own| own == it));
     checks.extend(join_all(others.map(try_one)).await);
     checks.sort_by_key(|check| check.binding);
 

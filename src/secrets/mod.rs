@@ -13,20 +13,29 @@
 //! use worker::{Env, Headers, Result};
 //! use zeroize::Zeroizing;
 //!
-//! async fn authorize(env: Env, headers: &mut Headers) -> Result<()> {
-//!     let secrets = Secrets::new(env); // once for each request
+//! async fn authorize(secrets: &Secrets, headers: &mut Headers) -> Result<()> {
 //!     let key = secrets.get("API_KEY").await?;
 //!     headers.set("Authorization", &Zeroizing::new(format!("Bearer {}", *key.expose_secret())))
 //! }
+//!
+//! # async fn example(env: Env, mut headers: Headers) -> Result<()> {
+//! let secrets = Secrets::new(env); // once for each request
+//! authorize(&secrets, &mut headers).await?;
+//! authorize(&secrets, &mut headers).await?; // does no second `get()`: that is the request's cache
+//! # Ok(()) }
 //! ```
+//!
+//! [`get`](Secrets::get) wants a value that a header can carry unchanged, so that a line break from a
+//! file is found at once. [`get_text`](Secrets::get_text) takes any text, a PEM key say, and
+//! [`get_json`](Secrets::get_json) parses it.
 //!
 //! # Fallback
 //!
 //! The fallback is fetched only when the primary secret fails; when both fail, the error tells both.
 //!
 //! ```no_run
-//! # use secrets_store_gateway::secrets::{Secret, SecretErrors, Secrets};
-//! # async fn example(secrets: Secrets<worker::Env>) -> Result<(), SecretErrors> {
+//! # use secrets_store_gateway::secrets::{SecretErrors, Secrets};
+//! # async fn example(secrets: Secrets) -> Result<(), SecretErrors> {
 //! let key = secrets.get_with_fallback("API_KEY", Some("API_KEY_PREVIOUS")).await?;
 //! # Ok(()) }
 //! ```
@@ -38,8 +47,8 @@
 //! `futures::join!` around them.
 //!
 //! ```no_run
-//! # use secrets_store_gateway::secrets::{Secret, SecretErrors, Secrets};
-//! # async fn example(secrets: Secrets<worker::Env>) -> Result<(), SecretErrors> {
+//! # use secrets_store_gateway::secrets::{SecretErrors, Secrets};
+//! # async fn example(secrets: Secrets) -> Result<(), SecretErrors> {
 //! let [id, key] = secrets.get_all(["CLIENT_ID", "CLIENT_SECRET"]).await?;
 //!
 //! for result in secrets.get_all_settled(["PRIMARY", "SECONDARY", "TERTIARY"]).await {
@@ -75,7 +84,7 @@
 //!     private_key: Secret,
 //! }
 //!
-//! # async fn example(secrets: Secrets<worker::Env>) -> Result<(), SecretErrors> {
+//! # async fn example(secrets: Secrets) -> Result<(), SecretErrors> {
 //! let keys: Keys = secrets.load().await?;
 //! # Ok(()) }
 //! ```
@@ -107,6 +116,6 @@ pub use self::{
     binding::{Binding, Environment},
     error::{Cause, ErrorKind, Flaw, SecretError, SecretErrors},
     platform::PlatformBinding,
-    scope::{GET_TIMEOUT, Secrets},
+    scope::{GET_TIMEOUT, Secrets, with_fallback},
     secret::Secret,
 };

@@ -31,7 +31,7 @@ pub enum PlatformBinding {
     /// `[[secrets_store_secrets]]`.
     Store(StoreBinding),
     /// A plain Worker secret (`wrangler secret put`, `.dev.vars`): the value itself.
-    Plain(JsString),
+    Plain(Secret),
 }
 
 impl Environment for Env {
@@ -42,7 +42,7 @@ impl Environment for Env {
         if bound.is_undefined() || bound.is_null() {
             Err(ErrorKind::NotBound)
         } else if let Some(value) = bound.dyn_ref::<JsString>() {
-            Ok(PlatformBinding::Plain(value.clone()))
+            Ok(PlatformBinding::Plain(value.clone().into()))
         } else if Reflect::get(&bound, &"get".into()).is_ok_and(|get| get.is_function()) {
             Ok(PlatformBinding::Store(bound.unchecked_into()))
         } else {
@@ -58,7 +58,7 @@ impl Environment for Env {
 impl Binding for PlatformBinding {
     async fn get(&self) -> Result<Option<Secret>, ErrorKind> {
         let store = match self {
-            Self::Plain(value) => return Ok(Some(value.clone().into())),
+            Self::Plain(value) => return Ok(Some(value.clone())),
             Self::Store(store) => store,
         };
         let answer = store.get().map_err(|error| kind_of(&error))?;
@@ -78,18 +78,50 @@ impl Binding for PlatformBinding {
 /// Tells from what `get()` threw what is wrong.
 fn kind_of(error: &JsValue) -> ErrorKind {
     // Its text is treated like a secret: it is not ours, and might quote the value.
-    let text = match error.dyn_ref::<JsString>() {
-        Some(thrown) => Some(thrown.clone()),
-        None => Reflect::get(error, &"message".into()).ok().and_then(|it| it.dyn_into().ok()),
+    let property = |name: &str| Reflect::get(error, &name.into()).ok()?.dyn_into::<JsString>().ok();
+    let Some(text) = error.dyn_ref().cloned().or_else(|| property("message")) else {
+        return ErrorKind::Failed(Cause::Unknown);
     };
-    let Some(text) = text else { return ErrorKind::Failed(Cause::Unknown) };
-    let text = Secret::from(text).expose_secret();
+    let is_type_error = property("name").is_some_and(|name| name == "TypeError");
+    error_kind(&Secret::from(text).expose_secret(), is_type_error)
+}
+
+/// The same, from the error's text.
+fn error_kind(text: &str, is_type_error: bool) -> ErrorKind {
     // `Secret "name" not found` from the local store, `Secret not found in store` from the real one.
-    if text.contains("not found") {
+    if text.starts_with("Secret") && text.contains("not found") {
         ErrorKind::NotFound
-    } else if text.contains("does not implement the method") || text.contains("is not a function") {
+    } else if text.contains("does not implement the method")
+        || (is_type_error && (text.contains("parameter") || text.contains("is not a function")))
+    {
+        // Another Worker has no such method; the `get` of KV, R2 and Durable Objects wants a key.
         ErrorKind::WrongKind
     } else {
-        ErrorKind::Failed(Cause::from_message(&text))
+        ErrorKind::Failed(Cause::from_message(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_get_threw_tells_what_is_wrong() {
+        let connection_lost = ErrorKind::Failed(Cause::ConnectionLost);
+        for (text, is_type_error, kind) in [
+            ("Secret \"api_key\" not found", false, ErrorKind::NotFound),
+            ("Secret not found in store", false, ErrorKind::NotFound),
+            ("host not found", false, ErrorKind::Failed(Cause::Unknown)),
+            (
+                "Failed to execute 'get' on 'KvNamespace': parameter 1 is not of type 'string'.",
+                true,
+                ErrorKind::WrongKind,
+            ),
+            ("The RPC receiver does not implement the method \"get\".", true, ErrorKind::WrongKind),
+            ("Network connection lost.", false, connection_lost),
+            ("wrong parameter", false, ErrorKind::Failed(Cause::Unknown)),
+        ] {
+            assert_eq!(error_kind(text, is_type_error), kind, "{text}");
+        }
     }
 }

@@ -18,7 +18,7 @@ pub const GET_TIMEOUT: Duration = Duration::from_secs(5);
 /// Make one when a request arrives and drop it with the request. However often a binding is asked
 /// for, and however many ask at once, it does one `.get()` for it; the next request starts anew, so
 /// a value that was changed in the store is used at once.
-pub struct Secrets<E> {
+pub struct Secrets<E = worker::Env> {
     environment: E,
     gets: RefCell<HashMap<String, Get>>,
 }
@@ -78,12 +78,7 @@ impl<E: Environment> Secrets<E> {
         primary: &str,
         fallback: Option<&str>,
     ) -> Result<Secret, SecretErrors> {
-        let first = match self.get(primary).await {
-            Ok(secret) => return Ok(secret),
-            Err(error) => error,
-        };
-        let Some(fallback) = fallback else { return Err(first.into()) };
-        self.get(fallback).await.map_err(|second| SecretErrors(vec![first, second]))
+        with_fallback(self.get(primary), fallback.map(|fallback| self.get(fallback))).await
     }
 
     /// Many secrets at once, all or nothing.
@@ -117,9 +112,11 @@ impl<E: Environment> Secrets<E> {
 
     /// Fills a `#[derive(Deserialize)]` struct whose fields are bindings, all fetched at once.
     ///
-    /// A field is a [`Secret`], or any other type that the secret's JSON is parsed into; `Option`
-    /// around it allows the binding or its secret to be missing. `#[serde(rename)]` gives the
-    /// binding's name. A plain `String` is refused, since it would print.
+    /// A field is a [`Secret`], with a value as [`get`](Self::get) wants it, or any other type that
+    /// the secret's JSON is parsed into. `Option` around it allows the binding or its secret to be
+    /// missing; `#[serde(default)]` does not. `#[serde(rename)]` and `rename_all` give the binding's
+    /// name; `alias` and `flatten` are not for this. A plain `String` is refused, since it would
+    /// print.
     ///
     /// # Errors
     ///
@@ -151,6 +148,24 @@ impl<E: Environment> Secrets<E> {
         gets.insert(binding.to_owned(), get.clone());
         get
     }
+}
+
+/// What `primary` answers, or `fallback` when `primary` fails: for other than
+/// [`Secrets::get`], such as two secrets that hold JSON.
+///
+/// # Errors
+///
+/// Both errors, the primary's first; one error where there is no fallback.
+pub async fn with_fallback<T>(
+    primary: impl Future<Output = Result<T, SecretError>>,
+    fallback: Option<impl Future<Output = Result<T, SecretError>>>,
+) -> Result<T, SecretErrors> {
+    let first = match primary.await {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    let Some(fallback) = fallback else { return Err(first.into()) };
+    fallback.await.map_err(|second| SecretErrors(vec![first, second]))
 }
 
 async fn resolve(

@@ -1,6 +1,6 @@
 //! [`Secret`]: a value that is hard to leak by accident.
 
-use std::{fmt, rc::Rc};
+use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
@@ -18,9 +18,10 @@ pub(super) const TYPE_NAME: &str = "$secrets::Secret";
 /// [`expose_secret`](Self::expose_secret) alone, so that `grep expose_secret` finds every place
 /// that handles a value.
 ///
-/// A value from the platform stays in the runtime's memory, where `.get()` has put it: this type
-/// holds a reference to it. Wasm memory gets a copy when the value is exposed, and that copy is
-/// wiped when the caller drops it. A value made in Rust is wiped with its last clone.
+/// In a Worker the value stays in the runtime's memory, where `.get()` has put it, and this type
+/// refers to it. Wasm memory gets a copy when the value is exposed, and that copy is wiped when the
+/// caller drops it. Elsewhere, in a native test, the value is in Rust's memory and wiped with its
+/// last clone.
 ///
 /// ```compile_fail
 /// # use secrets_store_gateway::secrets::Secret;
@@ -37,26 +38,34 @@ pub struct Secret(Held);
 #[derive(Clone)]
 enum Held {
     Runtime(JsString),
-    Memory(Rc<Zeroizing<String>>),
+    #[cfg(not(target_arch = "wasm32"))]
+    Memory(std::rc::Rc<Zeroizing<String>>),
 }
 
 impl Secret {
     /// A copy of the value, wiped when it is dropped.
     ///
     /// Use it up before the next `.await`: a request that is cancelled while it waits is never
-    /// dropped, and then nothing wipes the copy. (Clippy's `await_holding_invalid_type` guards
-    /// this; see `clippy.toml`.) Values that are built from it belong in [`Zeroizing`] too.
+    /// dropped, and then nothing wipes the copy. (Clippy guards this where `clippy.toml` lists
+    /// `zeroize::Zeroizing` under `await-holding-invalid-types`.) What is built from it belongs in
+    /// [`Zeroizing`] too.
     pub fn expose_secret(&self) -> Zeroizing<String> {
         match &self.0 {
             Held::Runtime(value) => Zeroizing::new(String::from(value)),
+            #[cfg(not(target_arch = "wasm32"))]
             Held::Memory(value) => Zeroizing::clone(value),
         }
     }
 }
 
 impl From<String> for Secret {
+    /// Moves the value out of Wasm memory, in a Worker, and wipes what was there.
     fn from(value: String) -> Self {
-        Self(Held::Memory(Rc::new(Zeroizing::new(value))))
+        let value = Zeroizing::new(value);
+        #[cfg(target_arch = "wasm32")]
+        return Self(Held::Runtime(JsString::from(value.as_str())));
+        #[cfg(not(target_arch = "wasm32"))]
+        return Self(Held::Memory(std::rc::Rc::new(value)));
     }
 }
 

@@ -93,6 +93,10 @@ pub fn a_batch_of_a_stranger_is_refused_as_a_whole(stage: &Stage) {
     batch(stage, requests()).send().is_unauthenticated();
     batch(stage, requests()).bearer("wrong").send().is_unauthenticated();
     assert!(!stage.upstream.has_seen("/strange"));
+    // A caller who is known to nobody in the batch, and one who mistyped, are told apart.
+    let mistyped = || json!([{ "upstream": "nobody" }]);
+    let parts = parts(&batch(stage, mistyped()).bearer(TOKEN).send());
+    assert_eq!(parts[0].0, 404);
     // Where no upstream is public, nobody without a token is listened to at all.
     let call = stage.stubs.worker("admin", "POST", "/batch").body("not even JSON");
     call.send().is_unauthenticated();

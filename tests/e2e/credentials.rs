@@ -2,7 +2,7 @@
 
 use crate::{
     Stage,
-    stubs::{KEY, ODD_KEY, TOKEN},
+    stubs::{ASCII_KEY, KEY, TOKEN},
 };
 
 pub fn each_credential_reaches_the_upstream_byte_for_byte(stage: &Stage) {
@@ -17,7 +17,7 @@ pub fn each_credential_reaches_the_upstream_byte_for_byte(stage: &Stage) {
         header("basic", "authorization"),
         "Basic YWxpY2U6NWVjcmV0L2EmYj1jK2QgZT9mI2clNDE6w7wi"
     );
-    assert_eq!(header("header", "x-api-key"), ODD_KEY);
+    assert_eq!(header("header", "x-api-key"), ASCII_KEY);
     assert_eq!(header("prefixed", "authorization"), format!("Token token={KEY}"));
     let answer = stage.stubs.gateway("GET", "/proxy/query/x?a=b").bearer(TOKEN).send();
     assert_eq!(

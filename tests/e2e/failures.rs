@@ -90,7 +90,7 @@ pub fn the_upstreams_refusal_is_handed_on_when_the_fallback_is_no_better(stage: 
 }
 
 pub fn sixteen_secrets_are_fetched_in_one_wave(stage: &Stage) {
-    // Each of them answers only when all sixteen are asked at once.
+    // Each of them, and the caller's token, answers only when all seventeen are asked at once.
     let answer = stage.stubs.gateway("GET", "/proxy/sixteen/x").bearer(TOKEN).send();
     assert_eq!(answer.status, 200, "{answer:?}");
     for index in 0..16 {

@@ -19,11 +19,11 @@ export class Secret extends WorkerEntrypoint {
         return "too late";
       case "change":
         return `${value}-${gets[name]}`;
-      // Answers once as many as `value` says are asked at the same time; otherwise hangs.
+      // Answers once as many as `value.of` says are asked at the same time; otherwise hangs.
       case "meet":
         waiting.add(name);
-        while (waiting.size < value) await scheduler.wait(5);
-        return `5ecret-${name}`;
+        while (waiting.size < value.of) await scheduler.wait(5);
+        return value.value;
       default:
         throw new Error(`the test store does not know ${does}`);
     }

@@ -14,7 +14,8 @@ use tempfile::TempDir;
 use xtask::{build, process::Process, tools::Tools};
 
 use crate::{
-    client::{Call, call},
+    client::{Call, MARK, call},
+    memory,
     upstream::Upstream,
 };
 
@@ -26,6 +27,8 @@ pub const ADMIN: &str = "5ecret-admin";
 pub const KEY: &str = "5ecret-key";
 /// A key with all that has to be encoded somewhere.
 pub const ODD_KEY: &str = "5ecret/a&b=c+d e?f#g%41:ü\"";
+/// The same, as far as a header can carry it.
+pub const ASCII_KEY: &str = "5ecret/a&b=c+d e?f#g%41:\"";
 
 /// How long something may take to be seen in the log, or a runtime to start.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -54,24 +57,26 @@ impl Stubs {
         let process = Process::start_with_lines(
             tools
                 .command(tools.workerd().unwrap())
-                .args(["serve", "config.capnp", "--control-fd=1"])
+                .args(["serve", "config.capnp", "--control-fd=1", "--inspector-addr=127.0.0.1:0"])
                 .current_dir(folder.path()),
             move |line| {
                 written.lock().unwrap().push(line.to_owned());
                 if let Ok(event) = serde_json::from_str::<Value>(line)
-                    && event["event"] == "listen"
+                    && let Some(port) = event["port"].as_u64()
                 {
-                    let _ = sender.send((event["socket"].to_string(), event["port"].as_u64()));
+                    // The inspector's event names no socket.
+                    let socket = event["socket"].as_str().unwrap_or("inspector");
+                    let _ = sender.send((socket.to_owned(), port));
                 }
             },
         )
         .unwrap();
         let mut ports = BTreeMap::new();
-        while ports.len() < SOCKETS.len() {
+        while ports.len() < SOCKETS.len() + 1 {
             let Ok((socket, port)) = listening.recv_timeout(PATIENCE) else {
                 panic!("workerd did not start: {:?}", log.lock().unwrap());
             };
-            ports.insert(socket.trim_matches('"').to_owned(), port.unwrap());
+            ports.insert(socket, port);
         }
         Self { _process: process, _folder: folder, ports, log }
     }
@@ -92,6 +97,11 @@ impl Stubs {
     /// How often a binding was asked for its value.
     pub fn gets(&self, binding: &str) -> u64 {
         self.worker("store", "GET", "/").send().json()[binding].as_u64().unwrap_or(0)
+    }
+
+    /// Where secrets or tokens stand in the gateway's Wasm memory.
+    pub fn residue(&self) -> Vec<String> {
+        memory::search(self.ports["inspector"], &["gateway", "admin", "broken", "patterns"], MARK)
     }
 
     /// The log line of a request.
@@ -189,16 +199,18 @@ fn quoted(text: &str) -> String {
 }
 
 /// The failures of a binding: its name, what it does, and the kind of error that it is.
-pub const FAILURES: [(&str, &str); 9] = [
+pub const FAILURES: [(&str, &str); 11] = [
     ("NOT_BOUND", "not_bound"),
     ("WRONG_KIND", "wrong_kind"),
     ("A_NUMBER", "wrong_kind"),
+    ("A_NAMESPACE", "wrong_kind"),
     ("NOT_FOUND", "not_found"),
     ("THROWS", "failed"),
     ("HANGS", "timed_out"),
     ("IS_NULL", "null"),
     ("IS_EMPTY", "empty"),
     ("LINE_BREAK", "not_header_safe"),
+    ("BEYOND_ASCII", "not_header_safe"),
 ];
 
 fn failing_secrets() -> Vec<String> {
@@ -211,6 +223,8 @@ fn failing_secrets() -> Vec<String> {
         secret("IS_NULL", "answer", Value::Null),
         secret("IS_EMPTY", "answer", ""),
         secret("LINE_BREAK", "answer", "5ecret-from-a-file\n"),
+        secret("BEYOND_ASCII", "answer", "5ecret-ü"),
+        r#"(name = "A_NAMESPACE", kvNamespace = "store")"#.to_owned(),
     ]
 }
 
@@ -221,6 +235,7 @@ fn bindings(upstreams: &Value) -> Vec<String> {
         secret("TOKEN", "answer", TOKEN),
         secret("KEY", "answer", KEY),
         secret("ODD_KEY", "answer", ODD_KEY),
+        secret("ASCII_KEY", "answer", ASCII_KEY),
         secret("OTHER_KEY", "answer", "5ecret-other"),
         secret("CLIENT_ID", "answer", "5ecret-client"),
         secret("CHANGES", "change", "5ecret-changes"),
@@ -231,11 +246,16 @@ fn bindings(upstreams: &Value) -> Vec<String> {
         secret("UNTOUCHED_TOKEN", "answer", TOKEN),
         secret("UNTOUCHED", "answer", KEY),
         secret("REFUSED", "answer", KEY),
+        secret("NOT_NEEDED", "answer", KEY),
         secret("UNNEEDED_FALLBACK", "answer", KEY),
         plain("PLAIN_TOKEN", "5ecret-plain-token"),
         plain("PLAIN", "5ecret-plain"),
     ]);
-    bindings.extend((0..16).map(|index| secret(&format!("MEETS_{index}"), "meet", 16)));
+    bindings.extend((0..16).map(|index| {
+        let name = format!("MEETS_{index}");
+        secret(&name, "meet", json!({ "of": 17, "value": format!("5ecret-{name}") }))
+    }));
+    bindings.push(secret("MEETS_TOKEN", "meet", json!({ "of": 17, "value": TOKEN })));
     bindings
 }
 
@@ -258,7 +278,7 @@ fn upstreams(base_url: &str) -> Value {
         "bearer": bearer("KEY"),
         "based": upstream(json!({ "base_url": format!("{base_url}/v2/") })),
         "basic": with(json!({ "type": "basic", "username": "alice", "secret": "ODD_KEY" })),
-        "header": with(json!({ "type": "header", "name": "X-API-Key", "secret": "ODD_KEY" })),
+        "header": with(json!({ "type": "header", "name": "X-API-Key", "secret": "ASCII_KEY" })),
         "prefixed": with(json!({
             "type": "header", "name": "Authorization", "prefix": "Token token=", "secret": "KEY"
         })),
@@ -276,7 +296,7 @@ fn upstreams(base_url: &str) -> Value {
         "unneeded": with(json!({
             "type": "bearer", "secret": "KEY", "fallback": "UNNEEDED_FALLBACK"
         })),
-        "rotated": with(json!({ "type": "bearer", "secret": "KEY", "fallback": "ODD_KEY" })),
+        "rotated": with(json!({ "type": "bearer", "secret": "KEY", "fallback": "OTHER_KEY" })),
         "rotated_query": with(json!({
             "type": "query", "name": "key", "secret": "KEY", "fallback": "OTHER_KEY"
         })),
@@ -303,6 +323,7 @@ fn upstreams(base_url: &str) -> Value {
             "callers": ["UNTOUCHED_TOKEN"],
             "credentials": [{ "type": "bearer", "secret": "UNTOUCHED" }],
         })),
+        "not_needed": bearer("NOT_NEEDED"),
         "narrow": upstream(json!({
             "credentials": [{ "type": "bearer", "secret": "REFUSED" }],
             "methods": ["GET", "POST"],
@@ -315,7 +336,7 @@ fn upstreams(base_url: &str) -> Value {
         "own": upstream(json!({ "hosts": ["own.gateway.example"] })),
         "unreachable": upstream(json!({ "base_url": "http://127.0.0.1:1" })),
         "impatient": upstream(json!({ "timeout_ms": 200 })),
-        "sixteen": upstream(json!({ "credentials": (0..16).map(|index| json!({
+        "sixteen": upstream(json!({ "callers": ["MEETS_TOKEN"], "credentials": (0..16).map(|index| json!({
             "type": "header", "name": format!("x-{index}"), "secret": format!("MEETS_{index}")
         })).collect::<Vec<_>>() })),
     });

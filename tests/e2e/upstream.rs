@@ -83,12 +83,12 @@ impl Upstream {
         let path = target.split('?').next()?;
         if let Some(name) = path.strip_prefix("/upload/") {
             let mut first = [0; 5];
-            if header("transfer-encoding").is_some() {
-                reader.read_until(b'\n', &mut Vec::new()).ok()?;
-            }
+            reader.read_until(b'\n', &mut Vec::new()).ok()?;
             reader.read_exact(&mut first).ok()?;
             assert_eq!(&first, b"first");
             self.signal(&format!("uploading {name}"));
+            reader.read_line(&mut String::new()).ok()?;
+            read_chunks(&mut reader)?;
             answer(&mut stream, "200 OK", &[], b"thanks");
         } else if let Some(name) = path.strip_prefix("/gate/") {
             let head =

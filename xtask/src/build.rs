@@ -1,15 +1,19 @@
 //! `cargo xtask build`: the Worker into `build/`.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result};
 
-use crate::{process, root, step, tools::Tools};
+use crate::{
+    process, root, step,
+    tools::{Tools, WASM_TARGET},
+};
 
 /// What wasm-opt does: small code, no names, and of Wasm's features those that rustc and
 /// wasm-bindgen use and workerd runs.
@@ -42,22 +46,20 @@ pub fn run() -> Result<()> {
 pub fn with(tools: &Tools) -> Result<()> {
     process::run(
         "compiling the Worker",
-        cargo().args([
-            "build",
-            "-p",
-            "secrets-store-gateway",
-            "--lib",
-            "--release",
-            "--locked",
-            "--target",
-            "wasm32-unknown-unknown",
-        ]),
+        cargo()
+            .args(["build", "-p", "secrets-store-gateway", "--lib", "--release", "--locked"])
+            .args(["--target", WASM_TARGET]),
         "The compiler's message is above",
     )?;
+    let target = target_folder()?;
+    // One build at a time: each `dev` of this folder has one when a source changes.
+    let lock = File::create(target.join("xtask-build.lock")).context("cannot lock the build")?;
+    lock.lock().context("cannot lock the build")?;
     // Cargo knows whether something has changed; what comes after it does not, and takes seconds.
-    let stamp = root().join("build/.stamp");
-    let inputs = inputs(tools)?;
-    if fs::read_to_string(&stamp).is_ok_and(|built| built == inputs) {
+    let build = root().join("build");
+    let stamp = build.join(".stamp");
+    let recipe = recipe(tools, &target)?;
+    if build.join("index.js").is_file() && fs::read_to_string(&stamp).is_ok_and(|it| it == recipe) {
         return Ok(());
     }
     // From here on, what is in build/ is of no known source until all is done.
@@ -68,30 +70,41 @@ pub fn with(tools: &Tools) -> Result<()> {
         tools.worker_build().arg("--release"),
         "Its message is above; `cargo clean` helps where it speaks of a schema or of externref",
     )?;
-    let wasm = root().join("build/index_bg.wasm");
+    let wasm = build.join("index_bg.wasm");
     process::run(
         "wasm-opt",
         tools.command("wasm-opt").args(OPTIMIZE).arg(&wasm).arg("-o").arg(&wasm),
         "Its message is above",
     )?;
-    fs::write(&stamp, inputs).context("cannot write into build/")
+    fs::write(&stamp, recipe).context("cannot write into build/")
 }
 
-/// All that the content of `build/` depends on.
-fn inputs(tools: &Tools) -> Result<String> {
-    let wasm = "target/wasm32-unknown-unknown/release/secrets_store_gateway.wasm";
-    let target = env::var_os("CARGO_TARGET_DIR");
-    let wasm = match target {
-        Some(target) => root().join(target).join(wasm.trim_start_matches("target/")),
-        None => root().join(wasm),
-    };
+/// All that the content of `build/` depends on: what cargo made, and what is done with it.
+fn recipe(tools: &Tools, target: &Path) -> Result<String> {
+    let wasm = target.join(WASM_TARGET).join("release/secrets_store_gateway.wasm");
     let mut hasher = DefaultHasher::new();
     for file in [wasm, root().join("Cargo.toml"), root().join("package-lock.json")] {
         fs::read(&file)
             .with_context(|| format!("cannot read {}", file.display()))?
             .hash(&mut hasher);
     }
-    Ok(format!("{}, {:016x}", tools.versions()?, hasher.finish()))
+    Ok(format!("{}, wasm-opt {}, {:016x}", tools.versions()?, OPTIMIZE.join(" "), hasher.finish()))
+}
+
+/// Where cargo builds: the user may have set it in several places.
+fn target_folder() -> Result<PathBuf> {
+    #[derive(serde::Deserialize)]
+    struct Metadata {
+        target_directory: PathBuf,
+    }
+    let printed = process::output(
+        "asking cargo for its target folder",
+        cargo().args(["metadata", "--no-deps", "--format-version", "1"]),
+        "Its message is above",
+    )?;
+    let metadata: Metadata =
+        serde_json::from_str(&printed).context("cannot read cargo's answer")?;
+    Ok(metadata.target_directory)
 }
 
 /// Builds an example, a Worker of its own.

@@ -38,7 +38,7 @@ pub fn run(port: u16, state: &Path) -> Result<()> {
         .args(["dev", "--ip", "127.0.0.1", "--show-interactive-dev-session=false"])
         .args(["--port", &free_port(port).to_string(), "--persist-to"])
         .arg(&state);
-    if let Some(upstreams) = demo.settings_elsewhere(&development)? {
+    if let Some(upstreams) = demo.as_ref().and_then(|it| it.settings_elsewhere(&development)) {
         wrangler.args(["--var", &format!("UPSTREAMS:{upstreams}")]);
     }
     let (sender, lines) = mpsc::channel();
@@ -47,68 +47,70 @@ pub fn run(port: u16, state: &Path) -> Result<()> {
         let _ = sender.send(line.to_owned());
     })?;
     let address = wait_until_it_answers(&lines, &mut process)?;
-    println!("{}", demo.how_to_try(&address));
+    println!("{}", how_to_try(&address, &development));
 
     // Until wrangler ends, or a signal ends us.
     while lines.recv().is_ok() {}
     process.wait().context("wrangler dev ended; its message is above")
 }
 
-/// The upstream `demo` of wrangler.toml, which this command plays.
+/// The upstream `demo` of wrangler.toml, which this command plays if it is on this machine.
 struct Demo {
     address: SocketAddr,
     configured: SocketAddr,
-    token: String,
 }
 
 impl Demo {
-    fn start(development: &Development) -> Result<Self> {
-        let setting = |name| development.config.vars.get("UPSTREAMS")?.get("demo")?.get(name);
-        let text = |value: &'_ Value| value.as_str().map(str::to_owned);
-        let what = "`cargo xtask dev` plays the upstream `demo` of wrangler.toml";
-
-        let base_url = setting("base_url").and_then(text).unwrap_or_default();
-        let configured =
-            base_url.strip_prefix("http://").and_then(|it| it.split('/').next()?.parse().ok());
-        let configured: SocketAddr = configured
-            .with_context(|| format!("{what}; its base_url must be http://127.0.0.1:<port>"))?;
-        let token = setting("callers").and_then(|it| text(it.get(0)?));
-        let token = token.with_context(|| format!("{what}; it must have a caller"))?;
-        let key = setting("credentials").and_then(|it| text(it.get(0)?.get("secret")?));
-        let key = key.with_context(|| format!("{what}; it must have a bearer credential"))?;
-
-        let address = demo::start(configured, development.value(&key)?)?;
+    fn start(development: &Development) -> Result<Option<Self>> {
+        let Some(demo) = development.upstreams().find(|upstream| upstream.name == "demo") else {
+            return Ok(None);
+        };
+        let address = demo.base_url.strip_prefix("http://").and_then(|it| it.split('/').next());
+        let configured = address.and_then(|it| it.parse::<SocketAddr>().ok());
+        let Some(configured) = configured.filter(|it| it.ip().is_loopback()) else {
+            return Ok(None);
+        };
+        let key = demo.secret.context(
+            "the upstream `demo` of wrangler.toml has no credential that `cargo xtask dev` could \
+             ask for; give it one, or another name",
+        )?;
+        let address = demo::start(configured, development.value(key)?)?;
         step(&format!("the demo upstream, on http://{address}"));
-        Ok(Self { address, configured, token: development.value(&token)?.to_owned() })
+        Ok(Some(Self { address, configured }))
     }
 
     /// `[vars.UPSTREAMS]` as JSON text with the demo upstream where it is, if that is not where
     /// wrangler.toml says.
-    fn settings_elsewhere(&self, development: &Development) -> Result<Option<String>> {
+    fn settings_elsewhere(&self, development: &Development) -> Option<String> {
         if self.address == self.configured {
-            return Ok(None);
+            return None;
         }
         eprintln!(
             "    {} is taken, so [vars.UPSTREAMS] is handed over as it is now: after a change \
              there, start again",
             self.configured
         );
-        let mut upstreams = development.config.vars.get("UPSTREAMS").cloned();
-        let base_url = upstreams.as_mut().and_then(|it| it.get_mut("demo")?.get_mut("base_url"));
-        if let Some(base_url) = base_url {
-            *base_url = Value::String(format!("http://{}", self.address));
-        }
-        Ok(Some(serde_json::to_string(&upstreams)?))
+        let mut upstreams = development.config.vars.get("UPSTREAMS")?.clone();
+        let base_url = upstreams.get_mut("demo")?.get_mut("base_url")?;
+        *base_url = Value::String(format!("http://{}", self.address));
+        serde_json::to_string(&upstreams).ok()
     }
+}
 
-    fn how_to_try(&self, gateway: &str) -> String {
-        format!(
-            "\nThe gateway runs on {gateway}, the demo upstream on http://{}. In another terminal:\n\n\
-             curl {gateway}/proxy/demo/hello -H 'Authorization: Bearer {}'\n\n\
-             Change src/ or wrangler.toml, and it is built or read anew. Ctrl-C ends everything.\n",
-            self.address, self.token
-        )
-    }
+/// What to do next: call the first upstream whose caller's token is known here.
+fn how_to_try(gateway: &str, development: &Development) -> String {
+    let mut upstreams = development.upstreams().collect::<Vec<_>>();
+    upstreams.sort_by_key(|upstream| upstream.name != "demo");
+    let line = upstreams.iter().find_map(|upstream| {
+        let token = development.value(upstream.caller?).ok()?;
+        let name = upstream.name;
+        Some(format!("curl {gateway}/proxy/{name}/hello -H 'Authorization: Bearer {token}'"))
+    });
+    let line = line.unwrap_or_else(|| format!("curl {gateway}/healthz"));
+    format!(
+        "\nThe gateway runs on {gateway}. In another terminal:\n\n{line}\n\n\
+         Change src/ or wrangler.toml, and it is built or read anew. Ctrl-C ends everything.\n"
+    )
 }
 
 /// The port, or 0 for any other if it is taken.
@@ -143,6 +145,7 @@ fn wait_until_it_answers(lines: &Receiver<String>, process: &mut Process) -> Res
 fn answers(address: &str) -> bool {
     let ask = || {
         let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

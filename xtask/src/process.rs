@@ -1,7 +1,7 @@
 //! Child processes that are ended, with all their own children, whatever happens.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read},
     os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
     sync::{
@@ -42,13 +42,18 @@ impl Process {
     ///
     /// Where the program is missing or cannot be started.
     pub fn start(command: &mut Command) -> Result<Self> {
+        // Held while it starts, so that no child escapes the end of all of them.
+        let mut running = running();
+        if ENDING.load(Ordering::SeqCst) {
+            wait_for_the_end();
+        }
         let child = command
             .stdin(Stdio::null())
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", program(command)))?;
         let group = Pid::from_child(&child);
-        running().push(group);
+        running.push(group);
         Ok(Self { child, group })
     }
 
@@ -83,9 +88,9 @@ impl Process {
     /// Where it ends with a failure.
     pub fn wait(&mut self) -> Result<()> {
         let status = self.child.wait()?;
-        while ENDING.load(Ordering::SeqCst) {
-            // It was told to end, and so are we: that it did is no failure to speak of.
-            thread::park();
+        if ENDING.load(Ordering::SeqCst) {
+            // That it ended is no failure to speak of.
+            wait_for_the_end();
         }
         if !status.success() {
             bail!("it ended with {status}");
@@ -130,15 +135,25 @@ pub fn run(what: &str, command: &mut Command, mend: &str) -> Result<()> {
 ///
 /// As [`run`]; the message has what it printed to standard error.
 pub fn output(what: &str, command: &mut Command, mend: &str) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("{what} failed: cannot start {}. {mend}", program(command)))?;
-    if !output.status.success() {
-        let printed = String::from_utf8_lossy(&output.stderr);
-        bail!("{what} failed ({}: {}). {mend}\n{printed}", line(command), output.status);
+    collect(command).with_context(|| format!("{what} failed ({}). {mend}", line(command)))
+}
+
+fn collect(command: &mut Command) -> Result<String> {
+    let mut process = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let (stdout, stderr) = (process.child.stdout.take(), process.child.stderr.take());
+    let stderr = thread::spawn(move || read(stderr));
+    let stdout = read(stdout);
+    let stderr = stderr.join().unwrap_or_default();
+    process.wait().with_context(|| format!("it printed: {}", stderr.trim()))?;
+    Ok(stdout)
+}
+
+fn read(stream: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut stream) = stream {
+        let _ = stream.read_to_end(&mut bytes);
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Ends every child when this process is told to end: Ctrl-C, `kill`, a terminal that is closed.
@@ -146,13 +161,23 @@ pub fn end_children_when_told_to_end() {
     let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            ENDING.store(true, Ordering::SeqCst);
-            let groups = running().clone();
+            let groups = {
+                let running = running();
+                ENDING.store(true, Ordering::SeqCst);
+                running.clone()
+            };
             end(&groups);
             // As a shell reports it.
             std::process::exit(128 + signal);
         }
     });
+}
+
+/// This process is about to end by a signal; nothing more is to be said or done.
+fn wait_for_the_end() -> ! {
+    loop {
+        thread::park();
+    }
 }
 
 /// Asks process groups to end, and after a while ends what is left of them.

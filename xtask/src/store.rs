@@ -34,6 +34,19 @@ pub struct Binding {
     pub secret_name: String,
 }
 
+/// What of an upstream matters here. That it is right as a whole, the Worker checks.
+#[derive(Debug)]
+pub struct Upstream<'a> {
+    /// As in `/proxy/<name>`.
+    pub name: &'a str,
+    /// Where it is.
+    pub base_url: &'a str,
+    /// The binding of its first caller's token.
+    pub caller: Option<&'a str>,
+    /// The binding of its first credential.
+    pub secret: Option<&'a str>,
+}
+
 /// The bindings of `wrangler.toml`, and values for them.
 #[derive(Debug)]
 pub struct Development {
@@ -51,6 +64,17 @@ impl Development {
     /// Where one cannot be read, with line and column.
     pub fn read() -> Result<Self> {
         Ok(Self { config: read("wrangler.toml")?, values: read(DEVELOPMENT_SECRETS)? })
+    }
+
+    /// The upstreams of the settings.
+    pub fn upstreams(&self) -> impl Iterator<Item = Upstream<'_>> {
+        let upstreams = self.config.vars.get("UPSTREAMS").and_then(toml::Value::as_table);
+        upstreams.into_iter().flatten().map(|(name, upstream)| Upstream {
+            name,
+            base_url: upstream.get("base_url").and_then(toml::Value::as_str).unwrap_or_default(),
+            caller: upstream.get("callers").and_then(|it| it.get(0)?.as_str()),
+            secret: upstream.get("credentials").and_then(|it| it.get(0)?.get("secret")?.as_str()),
+        })
     }
 
     /// The development value of a binding.

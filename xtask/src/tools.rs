@@ -19,7 +19,8 @@ const WORKER_BUILD: &str = "0.8.7";
 const OLDEST_NODE: (u32, u32) = (22, 12);
 const NODE: &str = "24.21.0";
 
-const WASM_TARGET: &str = "wasm32-unknown-unknown";
+/// What the Worker is compiled for.
+pub const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
 const TRY_AGAIN: &str = "Is the network there? Run the command again: it goes on where it stopped";
 

@@ -1,8 +1,10 @@
 //! The patterns of the Secrets Store binding API, each as a route of a small Worker.
 //!
-//! It uses `src/secrets/` as your Worker would, as a folder that was copied into it (here by its
-//! path, so that there is one copy), and the plain `worker` API beside it.
+//! It uses `src/secrets/` and `src/allocator.rs` as your Worker would, copied into it (here by their
+//! paths, so that there is one copy), and the plain `worker` API beside them.
 
+#[path = "../../../src/allocator.rs"]
+mod allocator;
 #[path = "../../../src/secrets/mod.rs"]
 pub mod secrets;
 
@@ -38,31 +40,31 @@ async fn fetch(request: Request, env: Env, _: Context) -> Result<Response> {
 }
 
 /// One secret, in a header of an upstream request.
-async fn basic(secrets: &Secrets<Env>, upstream: &str) -> Result<Response> {
+async fn basic(secrets: &Secrets, upstream: &str) -> Result<Response> {
     let key = secrets.get("API_KEY").await?;
     call(upstream, &[("authorization", "Bearer ", &key)]).await
 }
 
 /// The fallback where the primary one fails: while a key is rotated, say.
-async fn fallback(secrets: &Secrets<Env>, upstream: &str) -> Result<Response> {
+async fn fallback(secrets: &Secrets, upstream: &str) -> Result<Response> {
     let key = secrets.get_with_fallback("API_KEY_NEXT", Some("API_KEY")).await?;
     call(upstream, &[("authorization", "Bearer ", &key)]).await
 }
 
 /// Several at once: all or nothing, and the error names every one that failed.
-async fn batch(secrets: &Secrets<Env>, upstream: &str) -> Result<Response> {
+async fn batch(secrets: &Secrets, upstream: &str) -> Result<Response> {
     let [id, key] = secrets.get_all(["CLIENT_ID", "API_KEY"]).await?;
     call(upstream, &[("x-client-id", "", &id), ("x-api-key", "", &key)]).await
 }
 
 /// Several at once, with a result for each.
-async fn settled(secrets: &Secrets<Env>) -> Result<Response> {
+async fn settled(secrets: &Secrets) -> Result<Response> {
     let results = secrets.get_all_settled(["API_KEY", "API_KEY_NEXT"]).await;
     Response::from_json(&results.iter().map(|it| it.is_ok()).collect::<Vec<_>>())
 }
 
 /// Two calls that need the same secret do one `get()`.
-async fn request_scope(secrets: &Secrets<Env>, upstream: &str) -> Result<Response> {
+async fn request_scope(secrets: &Secrets, upstream: &str) -> Result<Response> {
     let (mut r1, mut r2) = try_join!(basic(secrets, upstream), basic(secrets, upstream))?;
     let (r1, r2): (serde_json::Value, serde_json::Value) = try_join!(r1.json(), r2.json())?;
     Response::from_json(&serde_json::json!({ "r1": r1, "r2": r2 }))
@@ -71,14 +73,14 @@ async fn request_scope(secrets: &Secrets<Env>, upstream: &str) -> Result<Respons
 /// A secret that holds JSON.
 #[derive(Deserialize)]
 struct ServiceAccount {
-    client_email: String,
+    client_email: Secret,
     private_key: Secret,
 }
 
-async fn json(secrets: &Secrets<Env>, upstream: &str) -> Result<Response> {
+async fn json(secrets: &Secrets, upstream: &str) -> Result<Response> {
     let account: ServiceAccount = secrets.get_json("SERVICE_ACCOUNT").await?;
-    let email = Secret::from(account.client_email);
-    call(upstream, &[("x-email", "", &email), ("x-key", "", &account.private_key)]).await
+    call(upstream, &[("x-email", "", &account.client_email), ("x-key", "", &account.private_key)])
+        .await
 }
 
 /// A typed environment: the Worker's secrets as the fields of a struct.
@@ -93,7 +95,7 @@ struct Keys {
     service_account: ServiceAccount,
 }
 
-async fn typed(secrets: &Secrets<Env>, upstream: &str) -> Result<Response> {
+async fn typed(secrets: &Secrets, upstream: &str) -> Result<Response> {
     let keys: Keys = secrets.load().await?;
     let next = keys.api_key_next.unwrap_or_else(|| keys.api_key.clone());
     call(
