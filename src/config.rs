@@ -11,7 +11,7 @@ use std::{
 use crate::{
     gateway::{
         credential::{Carrier, Credential},
-        path::{BaseUrl, PathPattern},
+        path::{BaseUrl, PathPattern, is_host},
     },
     json::{self, Mistakes, Reader},
 };
@@ -103,6 +103,7 @@ impl Settings {
     /// The upstream that this host name is set aside for; `host` may have a port.
     pub fn upstream_of_host(&self, host: &str) -> Option<&Upstream> {
         let name = without_port(host);
+        let name = name.strip_suffix('.').unwrap_or(name);
         let is_its_own = |own: &String| own.eq_ignore_ascii_case(name);
         self.upstreams.iter().find(|upstream| upstream.hosts.iter().any(is_its_own))
     }
@@ -155,7 +156,8 @@ impl Upstream {
         // First read everything, so that every mistake is noted; then give up on any.
         let name = upstream
             .check(
-                !name.is_empty() && name.bytes().all(is_unreserved),
+                // `.` and `..` would be dot segments.
+                name.bytes().any(|byte| byte != b'.') && name.bytes().all(is_unreserved),
                 "an upstream's name has letters, digits, '-', '.', '_' and '~' only",
             )
             .map(|()| name.to_owned());
@@ -188,6 +190,8 @@ impl Callers {
             return Some(Self::Public);
         }
         let bindings = callers.list(|binding| read_binding(&binding))?;
+        let is_public = bindings.iter().any(|binding| binding == "public");
+        callers.check(!is_public, "\"public\" stands alone, and not in a list")?;
         callers.check(!bindings.is_empty(), "must name at least one binding, or be \"public\"")?;
         Some(Self::Tokens(bindings))
     }
@@ -222,16 +226,16 @@ impl SecretsStoreApi {
 
 fn read_upstreams(root: &Reader<'_>) -> Option<Vec<Upstream>> {
     let entries = root.entries()?;
-    let upstreams =
-        json::all(entries.iter().map(|(name, upstream)| Upstream::read(name, upstream)))?;
-    let mut taken: BTreeSet<&str> = BTreeSet::new();
-    for ((_, entry), upstream) in entries.iter().zip(&upstreams) {
-        let Some(hosts) = entry.field("hosts") else { continue };
-        for (field, host) in hosts.items()?.iter().zip(&upstream.hosts) {
-            field.check(taken.insert(host), "this host name is already an upstream's");
-        }
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    let lists = entries.iter().filter_map(|(_, upstream)| upstream.field("hosts"));
+    for host in lists.filter(|it| it.value().is_array()).filter_map(|it| it.items()).flatten() {
+        let name = host.value().as_str().unwrap_or_default().to_ascii_lowercase();
+        host.check(
+            name.is_empty() || taken.insert(name),
+            "this host name is already an upstream's",
+        );
     }
-    Some(upstreams)
+    json::all(entries.iter().map(|(name, upstream)| Upstream::read(name, upstream)))
 }
 
 /// The name of a binding.
@@ -256,13 +260,7 @@ fn read_method(method: &Reader<'_>) -> Option<String> {
 
 fn read_host(host: &Reader<'_>) -> Option<String> {
     let name = host.text()?.to_ascii_lowercase();
-    let of_a_host = |byte: u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'[' | b']' | b':')
-    };
-    host.check(
-        !name.is_empty() && name.bytes().all(of_a_host) && without_port(&name) == name,
-        "must be a host name alone, without scheme, port or path",
-    )?;
+    host.check(is_host(&name), "must be a host name alone, without scheme, port or path")?;
     Some(name)
 }
 
@@ -331,7 +329,7 @@ mod tests {
         assert_eq!(demo.methods.as_deref(), Some(["GET".to_owned(), "POST".to_owned()].as_slice()));
         assert_eq!(demo.hosts, ["demo.gateway.example.com"]);
         let open = settings.upstream("open").unwrap();
-        assert_eq!((&open.callers, open.timeout), (&Callers::Public, DEFAULT_TIMEOUT));
+        assert_eq!((&open.callers, open.timeout), (&Callers::Public, Duration::from_secs(30)));
         assert_eq!(settings.admins(), ["ADMIN_TOKEN"]);
         assert_eq!(
             settings.bindings().into_keys().collect::<Vec<_>>(),
@@ -386,6 +384,12 @@ mod tests {
                 "[\"https://a.example\"]",
                 "hosts[0]: must be a host name alone, without scheme, port or path",
             ),
+            (
+                "hosts",
+                "[\"a..example\"]",
+                "hosts[0]: must be a host name alone, without scheme, port or path",
+            ),
+            ("callers", "[\"public\"]", "callers: \"public\" stands alone, and not in a list"),
             (
                 "hosts",
                 "[\"a.example:80\"]",
@@ -443,10 +447,10 @@ mod tests {
     fn a_host_is_found_without_its_port_and_in_any_case() {
         let text = with("hosts", r#"["demo.example", "[::1]"]"#);
         let settings = Settings::parse(Some(&text), None).unwrap();
-        for host in ["demo.example", "DEMO.example:8787", "[::1]", "[::1]:80"] {
+        for host in ["demo.example", "DEMO.example:8787", "demo.example.", "[::1]", "[::1]:80"] {
             assert!(settings.upstream_of_host(host).is_some(), "{host}");
         }
-        for host in ["", "demo", "xdemo.example", "demo.example.", "demo.example:x"] {
+        for host in ["", "demo", "xdemo.example", "demo.example..", "demo.example:x"] {
             assert!(settings.upstream_of_host(host).is_none(), "{host}");
         }
     }

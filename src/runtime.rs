@@ -257,13 +257,28 @@ mod tests {
 
     /// What can hold a value from one request to the next.
     fn outlives_a_request(line: &str) -> bool {
-        let is_static =
-            line.split([' ', '(', ')']).find(|word| !["pub", "crate", "super", ""].contains(word))
-                == Some("static");
-        is_static
-            || ["thread_local!", "OnceCell", "OnceLock", "LazyCell", "LazyLock", "::leak("]
-                .iter()
-                .any(|cell| line.contains(cell))
+        // `static NAME:` anywhere in a line, also behind attributes and visibilities.
+        let is_static = line.split("static ").skip(1).any(|rest| {
+            let name = rest.trim_start_matches("mut ").split(':').next().unwrap_or_default();
+            !name.is_empty()
+                && name.chars().all(|c| c.is_ascii_uppercase() || "_0123456789".contains(c))
+        });
+        let cells = ["thread_local", "OnceCell", "OnceLock", "LazyCell", "LazyLock", "::leak("];
+        is_static || cells.iter().any(|cell| line.contains(cell))
+    }
+
+    #[test]
+    fn what_outlives_a_request_is_recognised() {
+        for line in [
+            "static CACHE: Mutex<u8> = Mutex::new(0);",
+            "pub(crate) static mut CACHE_2: u8 = 0;",
+            "#[allow(x)] static A: u8 = 0;",
+            "use std::thread_local as t;",
+            "let it = Box::leak(Box::new(1));",
+        ] {
+            assert!(outlives_a_request(line), "{line}");
+        }
+        assert!(!outlives_a_request("fn code(&self) -> &'static str {"));
     }
 
     fn visit(folder: &Path, found: &mut Vec<String>) {

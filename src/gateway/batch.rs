@@ -1,17 +1,22 @@
 //! `/batch`: several upstream requests in one call.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, pin::pin};
 
-use futures::future::join_all;
+use futures::{
+    FutureExt,
+    future::{Either, join_all, select, select_ok},
+};
 use serde_json::Value;
 use worker::{
-    Env,
+    Delay, Env,
     js_sys::{Array, Object, Reflect, Uint8Array},
     wasm_bindgen::JsValue,
     web_sys::{Headers, Request, RequestInit, Response},
 };
 
-use super::{Call, MAX_REPEATED_BODY, Progress, caller, credential::is_header_name, shown_tokens};
+use super::{
+    Call, MAX_REPEATED_BODY, Progress, caller, credential::is_header_name, may_call, shown_tokens,
+};
 use crate::{
     config::{Callers, Settings, Upstream},
     json::{self, Mistakes, Reader},
@@ -75,13 +80,15 @@ pub async fn run(
     if !settings.upstreams.iter().any(may_be_for) {
         return Err(Refusal::Unauthenticated.into());
     }
-
-    let unreadable = |_| Refusal::BadRequest("the body could not be read".to_owned());
-    let body = runtime::read_body(request.body(), MAX_BODY).await.map_err(unreadable)?;
-    let body = body.ok_or(Refusal::TooLarge)?;
-    let body = String::from_utf8(body.to_vec())
-        .map_err(|_| Refusal::BadRequest("the body is not UTF-8".to_owned()))?;
-    let entries = parse(&body)?;
+    let entries = match read(request).await {
+        Ok(entries) => entries,
+        Err(refusal) => {
+            // What is wrong with it is told to whoever may call some upstream, and to nobody else.
+            let callable = settings.upstreams.iter().map(|it| may_call(it, &headers, secrets));
+            select_ok(callable.map(FutureExt::boxed_local)).await?;
+            return Err(refusal.into());
+        }
+    };
 
     let parts = join_all(entries.iter().map(|it| carry_out(it, settings, &headers, secrets))).await;
     // Whoever was let in nowhere learns nothing but that.
@@ -129,8 +136,14 @@ async fn carry_out(
         let outcome = super::call(call, secrets).await;
         progress = outcome.progress;
         let answer = outcome.result?;
-        let body = runtime::read_body(answer.body(), MAX_ANSWER)
-            .await
+        let body = pin!(runtime::read_body(answer.body(), MAX_ANSWER));
+        let body = match select(body, Delay::from(upstream.timeout)).await {
+            Either::Left((body, _)) => body,
+            Either::Right(_) => {
+                return Err(Refusal::UpstreamTimedOut.because("the answer's body took too long"));
+            }
+        };
+        let body = body
             .map_err(|_| Refusal::UpstreamUnreachable.because("the upstream's answer broke off"))?;
         let body = body.ok_or_else(|| {
             Refusal::TooLarge
@@ -186,6 +199,15 @@ fn causes(parts: &[Part]) -> String {
     failures.collect::<Vec<_>>().join("; ")
 }
 
+async fn read(request: &Request) -> Result<Vec<Entry>, Refusal> {
+    let unreadable = |_| Refusal::BadRequest("the body could not be read".to_owned());
+    let body = runtime::read_body(request.body(), MAX_BODY).await.map_err(unreadable)?;
+    let body = body.ok_or(Refusal::TooLarge)?;
+    let body = String::from_utf8(body.to_vec())
+        .map_err(|_| Refusal::BadRequest("the body is not UTF-8".to_owned()))?;
+    parse(&body)
+}
+
 fn parse(body: &str) -> Result<Vec<Entry>, Refusal> {
     let mut too_many = false;
     let entries = json::read("", body, |root| {
@@ -234,17 +256,19 @@ impl Entry {
                 Some((name.to_owned(), text.to_owned()))
             }))
         });
-        let body = fields.optional("body").map(|it| it.value());
         let mut headers = headers?.unwrap_or_default();
-        let body = body.map(|body| match body {
-            Value::String(text) => text.clone(),
-            json => {
-                if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+        let names_its_type =
+            headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        let body = match fields.optional("body").map(|it| it.value()) {
+            None => None,
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(json) => {
+                if !names_its_type {
                     headers.push(("content-type".to_owned(), "application/json".to_owned()));
                 }
-                json.to_string()
+                Some(json.to_string())
             }
-        });
+        };
         Some(Self {
             upstream: upstream?.to_owned(),
             method: method?.unwrap_or("GET").to_owned(),
@@ -264,7 +288,8 @@ impl Entry {
         init.set_method(&self.method);
         init.set_headers(&headers);
         if let Some(body) = &self.body {
-            init.set_body(&body.into());
+            // Bytes, since the runtime would give text a content type of its own.
+            init.set_body(&Uint8Array::from(body.as_bytes()));
         }
         Reflect::set(&init, &"redirect".into(), &"manual".into())?;
         // The URL is never called: the upstream's own takes its place.
@@ -347,6 +372,14 @@ mod tests {
         ] {
             assert_eq!(message(body), told, "{body}");
         }
+    }
+
+    #[test]
+    fn an_entrys_own_content_type_stays_alone() {
+        let body = r#"{"requests":[{"upstream":"a","headers":{"Content-Type":"x/y"},"body":[1]}]}"#;
+        let entries = parse(body).unwrap();
+        assert_eq!(entries[0].headers, [("Content-Type".to_owned(), "x/y".to_owned())]);
+        assert_eq!(entries[0].body.as_deref(), Some("[1]"));
     }
 
     #[test]

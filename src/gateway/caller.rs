@@ -128,6 +128,7 @@ mod tests {
         assert_eq!(tokens("proxy-authorization", "Bearer t-1", &[]), ["t-1"]);
         assert_eq!(tokens("authorization", "Basic dXNlcjp0LTE=", &[]), ["t-1"]); // user:t-1
         assert_eq!(tokens("authorization", "Basic OmE6Yg==", &[]), ["a:b"]); // :a:b
+        assert_eq!(tokens("authorization", "Basic Ojs/Pz4+fn4=", &[]), [";??>>~~"]); // :;??>>~~
         assert_eq!(tokens("x-api-key", "t-1", &own), ["t-1"]);
         assert_eq!(tokens("x-api-key", "t-1", &[]), [""; 0]);
     }
@@ -136,6 +137,7 @@ mod tests {
     fn a_token_may_stand_after_the_credentials_own_prefix() {
         let own = [header("authorization", "Token token=")];
         assert_eq!(tokens("authorization", "Token token=t-1", &own), ["t-1"]);
+        assert_eq!(tokens("authorization", "t-1", &own), ["t-1"]);
         assert_eq!(tokens("authorization", "Bearer t-1", &own)[0], "t-1");
     }
 

@@ -44,6 +44,9 @@ mod tests {
         for name in [
             "connection",
             "transfer-encoding",
+            "te",
+            "upgrade",
+            "keep-alive",
             "proxy-authorization",
             "cookie",
             "cf-connecting-ip",
@@ -56,7 +59,9 @@ mod tests {
             assert!(ends_here(name, None), "{name}");
         }
         assert!(ends_here("x-internal", Some("close, X-Internal")));
-        assert!(stays_with_us("set-cookie", None));
+        for name in ["set-cookie", "keep-alive", "connection", "proxy-authenticate", "trailer"] {
+            assert!(stays_with_us(name, None), "{name}");
+        }
         assert!(stays_with_us("x-internal", Some("x-internal")));
     }
 

@@ -7,7 +7,7 @@ mod headers;
 pub mod path;
 pub mod readiness;
 
-use futures::{future::join_all, join};
+use futures::{future::join_all, try_join};
 use worker::{
     Env,
     wasm_bindgen::JsCast as _,
@@ -81,33 +81,32 @@ async fn admit_and_send(
         return Err(Refusal::Unauthenticated.into());
     }
 
-    // One wave. What is refused in any case needs no credentials, but its caller is known first.
+    // One wave; what is refused in any case needs no credentials. A stranger's answer does not wait
+    // for them: how long they take would tell of them.
     let started = runtime::now();
     let refusal = upstream.refusal(&request.method(), path_and_query);
+    let admitted = async {
+        let tokens = tokens(&upstream.callers, secrets).await;
+        let caller = match upstream.callers {
+            Callers::Public => None,
+            Callers::Tokens(_) => Some(admit(&shown, &tokens)?.to_owned()),
+        };
+        Ok((tokens, caller))
+    };
     let credentials = async {
         let needed = if refusal.is_none() { upstream.credentials.as_slice() } else { &[] };
-        join_all(needed.iter().map(|credential| credential.resolve(secrets))).await
+        Ok::<_, Failure>(join_all(needed.iter().map(|it| it.resolve(secrets))).await)
     };
-    let (tokens, credentials) = join!(tokens(&upstream.callers, secrets), credentials);
+    let ((tokens, caller), credentials) = try_join!(admitted, credentials)?;
+    progress.caller = caller;
     let secrets_ms = runtime::now().saturating_sub(started);
-
-    if let Callers::Tokens(_) = upstream.callers {
-        progress.caller = Some(admit(&shown, &tokens)?.to_owned());
-    }
     if let Some(refusal) = refusal {
         return Err(refusal.into());
     }
     let credentials = together(&upstream.credentials, credentials)?;
-    // In a batch these are headers of the entry, and not those that admitted the caller.
-    let on_request = shown_tokens(&request.headers(), caller::places(&upstream.credentials));
-    let tokens: Vec<&str> = on_request
-        .iter()
-        // Where a token could not be had, whatever looks like one might be it.
-        .filter(|shown| !tokens.failed.is_empty() || shown.whose(&tokens.known).is_some())
-        .map(|shown| shown.place.header)
-        .collect();
+    let shows_a_token = tokens.shown_in(request, upstream);
     let send = async |request: &Request, credentials: &[Attached<'_>]| {
-        let outgoing = outgoing(upstream, path_and_query, request, credentials, &tokens)?;
+        let outgoing = outgoing(upstream, path_and_query, request, credentials, &shows_a_token)?;
         runtime::fetch(&outgoing, upstream.timeout).await
     };
 
@@ -192,6 +191,27 @@ async fn tokens<'a>(callers: &'a Callers, secrets: &Secrets<Env>) -> Tokens<'a> 
 }
 
 impl<'a> Tokens<'a> {
+    /// The headers of a request that are not to go on, since a token is in them: wherever its text
+    /// stands, and where it is shown in base64. (In a batch, these are headers of the entry.)
+    fn shown_in(&self, request: &Request, upstream: &Upstream) -> Vec<String> {
+        let headers = request.headers();
+        let places = caller::places(&upstream.credentials);
+        let shown = shown_tokens(&headers, places).into_iter().filter(|shown| {
+            // Where a token could not be had, whatever looks like one might be it.
+            !self.failed.is_empty() || shown.whose(&self.known).is_some()
+        });
+        let mut found: Vec<String> = shown.map(|shown| shown.place.header.to_owned()).collect();
+        let tokens: Vec<_> = self.known.iter().map(|(_, token)| token.expose_secret()).collect();
+        if !tokens.is_empty() {
+            found.extend(runtime::header_names(&headers).into_iter().filter(|name| {
+                let value = runtime::header(&headers, name);
+                let value = value.map(|value| value.expose_secret()).unwrap_or_default();
+                tokens.iter().any(|token| value.contains(token.as_str()))
+            }));
+        }
+        found
+    }
+
     fn new(results: impl Iterator<Item = (&'a str, Result<Secret, SecretError>)>) -> Self {
         let mut tokens = Self { known: Vec::new(), failed: Vec::new() };
         for (binding, result) in results {
@@ -220,6 +240,26 @@ fn admit<'a>(shown: &[Shown<'_>], tokens: &Tokens<'a>) -> Result<&'a str, Failur
     })
 }
 
+/// Whether a caller who shows these headers may call an upstream.
+///
+/// # Errors
+///
+/// 401.
+async fn may_call(
+    upstream: &Upstream,
+    headers: &Headers,
+    secrets: &Secrets<Env>,
+) -> Result<(), Failure> {
+    if upstream.callers == Callers::Public {
+        return Ok(());
+    }
+    let shown = shown_tokens(headers, caller::places(&upstream.credentials));
+    if shown.is_empty() {
+        return Err(Refusal::Unauthenticated.into());
+    }
+    admit(&shown, &tokens(&upstream.callers, secrets).await).map(drop)
+}
+
 /// All the credentials, or every binding that failed.
 fn together(
     credentials: &[Credential],
@@ -232,13 +272,13 @@ fn together(
 }
 
 /// The request as it goes to the upstream. The runtime copies the method, the headers and the body
-/// by itself; the body stays a stream. `tokens` are the headers that show the caller's token.
+/// by itself; the body stays a stream. `shows_a_token` names the headers that do.
 fn outgoing(
     upstream: &Upstream,
     path_and_query: &str,
     request: &Request,
     credentials: &[Attached<'_>],
-    tokens: &[&str],
+    shows_a_token: &[String],
 ) -> Result<Request, Failure> {
     let refused = |_| Refusal::BadRequest("the request cannot be sent on".to_owned());
     let placed: Vec<Placed<'_>> =
@@ -252,7 +292,9 @@ fn outgoing(
     }
     let url = Zeroizing::new(upstream.base_url.join(&path_and_query));
     let outgoing = Request::new_with_str_and_init(&url, request.unchecked_ref::<RequestInit>())
-        .map_err(refused)?;
+        .map_err(|_| {
+            Refusal::Configuration.because("the runtime refuses the URL: is base_url one?")
+        })?;
 
     let headers = outgoing.headers();
     let connection = headers.get("connection").ok().flatten();
@@ -267,8 +309,8 @@ fn outgoing(
     if is_websocket {
         headers.set("upgrade", "websocket").map_err(refused)?;
     }
-    for token in tokens {
-        headers.delete(token).map_err(refused)?;
+    for name in shows_a_token {
+        headers.delete(name).map_err(refused)?;
     }
     for placed in &placed {
         if let Placed::Header(name, value) = placed {

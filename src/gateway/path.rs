@@ -4,7 +4,7 @@
 //! slash included, and a server behind it may decode more. So a path in which any of them could
 //! find a dot segment is refused; every other one goes on byte for byte.
 
-use std::borrow::Cow;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use percent_encoding::percent_decode_str;
 
@@ -40,14 +40,9 @@ impl BaseUrl {
             Some((host, port)) if !port.ends_with(']') => (host, port),
             _ => (authority, "80"),
         };
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        let of_an_address = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
-        let host_is_good = match bare {
-            Some(address) => !address.is_empty() && address.bytes().all(of_an_address),
-            None => !host.is_empty() && host.bytes().all(of_a_name),
-        };
-        if !host_is_good || port.parse::<u16>().is_err() {
+        let is_port = port.bytes().all(|byte| byte.is_ascii_digit())
+            && port.parse::<u16>().is_ok_and(|port| port > 0);
+        if !is_host(host) || !is_port {
             return Err("must have a host name, or an IP address, and after it perhaps a port");
         }
         let path = path.trim_end_matches('/');
@@ -62,6 +57,20 @@ impl BaseUrl {
     pub fn join(&self, path_and_query: &str) -> String {
         format!("{}{path_and_query}", self.0)
     }
+}
+
+/// Whether this is a host name, an IPv4 address, or an IPv6 address in brackets, as a URL has it
+/// (WHATWG URL, section 3.5): a name whose last label is a number would be an IPv4 address.
+pub fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        return address.parse::<Ipv6Addr>().is_ok();
+    }
+    let of_a_label = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_label = |label: &str| !label.is_empty() && label.bytes().all(of_a_label);
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_number = last.starts_with(|c: char| c.is_ascii_digit())
+        && last.trim_start_matches("0x").bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_number { host.parse::<Ipv4Addr>().is_ok() } else { host.split('.').all(is_label) }
 }
 
 /// An entry of `paths`: a path, or the beginning of one with `*` after it.
@@ -120,20 +129,44 @@ fn has_dot_segment(path: &str) -> bool {
         return true;
     }
     let of_dots = |segment: &str| {
-        let name = segment.split(';').next().unwrap_or_default();
-        matches!(name, "." | "..")
+        // Parameters, and what cuts a path short or is trimmed from it once it is decoded.
+        let name = segment.split([';', '?', '#', '\0']).next().unwrap_or_default();
+        matches!(name.trim_matches(|c: char| c.is_whitespace() || c.is_control()), "." | "..")
     };
-    let mut text = Cow::Borrowed(path);
+    // In lower case: this is compared, and never sent.
+    let mut text = path.to_ascii_lowercase();
     for _ in 0..=MAX_ENCODINGS {
         if text.split(['/', '\\']).any(of_dots) {
             return true;
         }
-        match percent_decode_str(&text).decode_utf8_lossy() {
+        match decoded(&text) {
             decoded if decoded == text => return false,
-            decoded => text = decoded.into_owned().into(),
+            decoded => text = decoded,
         }
     }
     true
+}
+
+/// Percent-decodes a path as the most lenient of servers would: also dots, slashes and backslashes
+/// that are written as IIS once took them, as overlong UTF-8, or as their full-width doubles.
+fn decoded(path: &str) -> String {
+    const LENIENT: [(&str, &str); 12] = [
+        ("%u002e", "."),
+        ("%u002f", "/"),
+        ("%u005c", "\\"),
+        ("%c0%ae", "."),
+        ("%c0%af", "/"),
+        ("%c1%9c", "\\"),
+        ("%e0%80%ae", "."),
+        ("%e0%80%af", "/"),
+        ("%e0%81%9c", "\\"),
+        ("\u{ff0e}", "."),
+        ("\u{ff0f}", "/"),
+        ("\u{ff3c}", "\\"),
+    ];
+    let read = |path: String, (written, meant): &(&str, &str)| path.replace(written, meant);
+    let read = LENIENT.iter().fold(path.to_ascii_lowercase(), read);
+    percent_decode_str(&read).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -178,6 +211,12 @@ mod tests {
             "https://api.example.com:port",
             "https://api.example.com:99999",
             "https://[::1",
+            "https://[1]",
+            "https://1.2.3.4.5",
+            "http://999.1.1.1",
+            "http://a..b",
+            "http://127.0.0.1:+18080",
+            "http://127.0.0.1:0",
             "https://api.example.com\\@evil.example",
             "https://пример.example",
         ] {
@@ -223,6 +262,15 @@ mod tests {
             "/customers/.\t./admin",
             "/customers/.",
             "/customers/a/../b",
+            "/customers/..%00/x",
+            "/customers/..%20/x",
+            "/customers/%09../x",
+            "/customers/..%3fx",
+            "/customers/..%23",
+            "/customers/%C0%AE%c0%ae/x",
+            "/customers/..%c0%afx",
+            "/customers/%EF%BC%8E%ef%bc%8e/x",
+            "/customers/%u002e%u002e/x",
         ] {
             assert!(!is_allowed(path, Some(&only)), "{path}");
             assert!(!is_allowed(path, None), "{path}");

@@ -1,6 +1,6 @@
 //! `/readyz`: whether every binding that the settings name can be had.
 
-use futures::future::join_all;
+use futures::{future::join_all, try_join};
 use serde_json::{Map, Value, json};
 use worker::{Env, web_sys::Headers};
 
@@ -39,19 +39,23 @@ pub async fn check<'a>(
         return Err(Refusal::Unauthenticated
             .because("nobody is an admin: name callers in [vars.SECRETS_STORE_API]"));
     }
-    // The admins' tokens first: a stranger is not to set off a get for each binding.
     let try_one = |(binding, carrier): (&'a str, Carrier)| async move {
         let started = runtime::now();
         let result = carrier.get(secrets, binding).await;
         Check { binding, result, ms: runtime::now().saturating_sub(started) }
     };
-    let mut checks = join_all(admins.iter().map(|admin| try_one((admin, Carrier::Header)))).await;
-    let tokens = Tokens::new(checks.iter().map(|check| (check.binding, check.result.clone())));
-    let admin = admit(&shown, &tokens)?;
-
-    let others =
-        settings.bindings().into_iter().filter(|(it, _)| !admins.iter().any(|own| own == it));
-    checks.extend(join_all(others.map(try_one)).await);
+    // One wave, as for any request; a stranger's answer does not wait for the rest of it.
+    let admitted = async {
+        let tokens = admins.iter().map(|admin| try_one((admin, Carrier::Header)));
+        let checks = join_all(tokens).await;
+        let tokens = Tokens::new(checks.iter().map(|it| (it.binding, it.result.clone())));
+        Ok::<_, Failure>((admit(&shown, &tokens)?, checks))
+    };
+    let others = settings.bindings().into_iter();
+    let others = others.filter(|(binding, _)| !admins.iter().any(|admin| admin == binding));
+    let others = async { Ok(join_all(others.map(try_one)).await) };
+    let ((admin, mut checks), others) = try_join!(admitted, others)?;
+    checks.extend(others);
     checks.sort_by_key(|check| check.binding);
 
     let result = json!({ "bindings": checks.iter().map(Check::report).collect::<Map<_, _>>() });

@@ -23,8 +23,8 @@ pub enum ErrorKind {
     NotBound,
     /// Neither a Secrets Store binding nor a string.
     #[error(
-        "neither a Secrets Store binding nor a plain secret; bind a secret under this name, \
-         or use another name"
+        "neither a Secrets Store binding nor a plain secret, or its value is not text; bind a \
+         secret under this name, or use another name"
     )]
     WrongKind,
     /// The store has no such secret.

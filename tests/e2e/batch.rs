@@ -18,6 +18,8 @@ fn parts(answer: &Answer) -> Vec<(u64, Value)> {
     assert_eq!(answer.status, 200, "{answer:?}");
     let envelope = answer.json();
     assert_eq!(envelope["success"], true);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
     let parts = envelope["result"].as_array().unwrap();
     let part = |part: &Value| {
         let body = serde_json::from_str(part["body"].as_str().unwrap());
@@ -72,14 +74,18 @@ pub fn one_failure_in_a_batch_does_not_fail_the_others(stage: &Stage) {
         { "upstream": "narrow", "path": "/charges", "method": "DELETE" },
         { "upstream": "unreachable" },
         { "upstream": "bearer", "method": "GET", "body": "a GET has none" },
+        { "upstream": "impatient", "path": "/gate/never" },
         { "upstream": "bearer", "path": "/x" },
     ]);
     let answer = batch(stage, requests).bearer(TOKEN).send();
     let parts = parts(&answer);
     let statuses: Vec<u64> = parts.iter().map(|(status, _)| *status).collect();
-    assert_eq!(statuses, [404, 500, 404, 401, 403, 405, 502, 400, 200]);
+    assert_eq!(statuses, [404, 500, 404, 401, 403, 405, 502, 400, 504, 200]);
     assert_eq!(parts[1].1["errors"][0]["code"], 50001);
-    assert_eq!(parts[8].1["target"], "/x");
+    assert_eq!(parts[9].1["target"], "/x");
+    let headers = |index: usize| answer.json()["result"][index]["headers"].clone();
+    assert_eq!(headers(3)["www-authenticate"], "Bearer realm=\"gateway\"");
+    assert_eq!(headers(5)["allow"], "GET, POST");
     let line = stage.stubs.log_line(answer.header("x-request-id").unwrap());
     assert_eq!(line["error"], "secret_not_found");
     let cause = line["cause"].as_str().unwrap();
@@ -98,8 +104,9 @@ pub fn a_batch_of_a_stranger_is_refused_as_a_whole(stage: &Stage) {
     let parts = parts(&batch(stage, mistyped()).bearer(TOKEN).send());
     assert_eq!(parts[0].0, 404);
     // Where no upstream is public, nobody without a token is listened to at all.
-    let call = stage.stubs.worker("admin", "POST", "/batch").body("not even JSON");
-    call.send().is_unauthenticated();
+    let call = || stage.stubs.worker("admin", "POST", "/batch").body("not even JSON");
+    call().send().is_unauthenticated();
+    call().bearer("wrong").send().is_unauthenticated();
 }
 
 pub fn a_batch_for_a_public_upstream_needs_no_token(stage: &Stage) {
@@ -131,6 +138,48 @@ pub fn a_batch_that_is_malformed_or_too_large_is_refused(stage: &Stage) {
     assert_eq!(parts(&batch(stage, fitting).bearer(TOKEN).send())[0].0, 200);
 }
 
+pub fn the_requests_of_a_batch_run_at_once(stage: &Stage) {
+    // The upstream answers neither before it has both.
+    let requests = json!([
+        { "upstream": "bearer", "path": "/meet/one" },
+        { "upstream": "bearer", "path": "/meet/two" },
+    ]);
+    let parts = parts(&batch(stage, requests).bearer(TOKEN).send());
+    assert_eq!((parts[0].0, parts[1].0), (200, 200));
+}
+
+pub fn in_a_batch_a_token_admits_outside_alone_and_goes_on_nowhere(stage: &Stage) {
+    let requests = |token: &str| {
+        let authorization = format!("Bearer {token}");
+        json!([{ "upstream": "query", "path": "/x", "headers": { "authorization": authorization } }])
+    };
+    batch(stage, requests(TOKEN)).send().is_unauthenticated();
+    let answer = batch(stage, requests(TOKEN)).bearer(TOKEN).send();
+    assert_eq!(parts(&answer)[0].0, 200);
+    assert!(!answer.body.contains(TOKEN), "the token was sent on: {answer:?}");
+    let answer = batch(stage, requests("somebody-elses")).bearer(TOKEN).send();
+    let headers = parts(&answer)[0].1["headers"].clone();
+    assert!(headers.to_string().contains("Bearer somebody-elses"), "{headers}");
+    // The header of an upstream's own credential shows a token here too.
+    let requests = json!([{ "upstream": "header", "path": "/x" }]);
+    let answer = batch(stage, requests).header("x-api-key", TOKEN).send();
+    assert_eq!(parts(&answer)[0].0, 200);
+}
+
+pub fn a_batch_follows_no_redirect_and_retries_a_refused_key(stage: &Stage) {
+    let requests = json!([
+        { "upstream": "bearer", "path": "/status/302" },
+        { "upstream": "rotated_both", "path": "/wants/5ecret-other", "method": "POST", "body": "b" },
+    ]);
+    let answer = batch(stage, requests).bearer(TOKEN).send();
+    let redirect = &answer.json()["result"][0];
+    assert_eq!(redirect["status"], 302);
+    assert_eq!(redirect["headers"]["location"], "http://elsewhere.invalid/");
+    assert_eq!(parts(&answer)[1].0, 200);
+    let line = stage.stubs.log_line(answer.header("x-request-id").unwrap());
+    assert_eq!(line["retries"], 1);
+}
+
 pub fn a_body_that_is_no_text_comes_back_as_base64(stage: &Stage) {
     let answer =
         batch(stage, json!([{ "upstream": "bearer", "path": "/binary" }])).bearer(TOKEN).send();
@@ -138,4 +187,11 @@ pub fn a_body_that_is_no_text_comes_back_as_base64(stage: &Stage) {
     assert_eq!((&part["body"], &part["encoding"]), (&"iVBOR/8=".into(), &"base64".into()));
     assert_eq!(part["headers"]["content-type"], "image/png");
     assert!(!answer.body.contains(MARK));
+    let requests = json!([
+        { "upstream": "bearer", "path": "/bom" },
+        { "upstream": "bearer", "path": "/long" },
+    ]);
+    let parts = parts(&batch(stage, requests).bearer(TOKEN).send());
+    assert_eq!(parts[0].1, "\u{feff}text");
+    assert_eq!(parts[1].0, 413);
 }

@@ -28,6 +28,18 @@ pub fn a_token_is_taken_in_each_of_the_four_ways_and_never_sent_on(stage: &Stage
     let call = stage.stubs.gateway("GET", "/proxy/query/x");
     let answer = call.bearer(TOKEN).header("proxy-authorization", format!("Bearer {TOKEN}")).send();
     assert!(!answer.body.contains(TOKEN), "{answer:?}");
+    // Wherever else it stands.
+    for (name, value) in [
+        ("authorization", format!("Bearer {TOKEN}, Bearer {TOKEN}")),
+        ("authorization", TOKEN.to_owned()),
+        ("x-api-key", TOKEN.to_owned()),
+        ("x-anything", format!("a{TOKEN}b")),
+    ] {
+        let call = stage.stubs.gateway("GET", "/proxy/query/x").header(name, &value);
+        let answer = call.header("proxy-authorization", format!("Bearer {TOKEN}")).send();
+        assert_eq!(answer.status, 200, "{name}: {value}");
+        assert!(!answer.body.contains(TOKEN), "{name}: the token was sent on: {answer:?}");
+    }
     let call = stage.stubs.gateway("GET", "/proxy/query/x").bearer("somebody-elses");
     let answer = call.header("proxy-authorization", format!("Bearer {TOKEN}")).send();
     assert_eq!(answer.got_header("authorization").as_deref(), Some("Bearer somebody-elses"));
@@ -84,6 +96,14 @@ pub fn either_of_two_tokens_admits_while_one_is_missing(stage: &Stage) {
     let answer = stage.stubs.gateway("GET", "/proxy/rotating/x").bearer(TOKEN).send();
     assert_eq!(answer.status, 200, "{answer:?}");
     stage.stubs.gateway("GET", "/proxy/rotating/x").bearer("wrong").send().is_unauthenticated();
+}
+
+pub fn the_tokens_of_several_callers_are_fetched_at_once(stage: &Stage) {
+    // Each answers only when the other is asked too.
+    let answer = stage.stubs.gateway("GET", "/proxy/two_callers/x").bearer("5ecret-pair").send();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let line = stage.stubs.log_line(answer.header("x-request-id").unwrap());
+    assert_eq!(line["caller"], "PAIR_B");
 }
 
 pub fn a_missing_or_empty_token_secret_admits_nobody(stage: &Stage) {

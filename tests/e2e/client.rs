@@ -108,6 +108,12 @@ impl Answer {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
+    /// All values of a header that may come more than once.
+    pub fn headers(&self, name: &str) -> String {
+        let own = self.headers.iter().filter(|(own, _)| own == name);
+        own.map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }

@@ -156,6 +156,8 @@ pub fn plain_npx_wrangler_works_after_the_first_run(_: &Stage) {
         .arg(folder.path())
         .current_dir(xtask::root())
         .env("WRANGLER_SEND_METRICS", "false");
+    // Twice: the build that it runs, below the newer Node.js, must leave all as it is.
+    process::output("npx wrangler deploy --dry-run", &mut npx, "").unwrap();
     let printed = process::output("npx wrangler deploy --dry-run", &mut npx, "").unwrap();
     assert!(printed.contains("env.API_KEY"), "{printed}");
     assert!(folder.path().join("index.js").is_file());

@@ -1,5 +1,8 @@
 //! Secrets that cannot be had.
 
+use std::time::Instant;
+
+use secrets_store_gateway::secrets::GET_TIMEOUT;
 use serde_json::json;
 
 use crate::{
@@ -87,6 +90,14 @@ pub fn the_upstreams_refusal_is_handed_on_when_the_fallback_is_no_better(stage: 
         let line = stage.stubs.log_line(answer.header("x-request-id").unwrap());
         assert_eq!(line["retries"], retries, "{line}");
     }
+}
+
+pub fn a_strangers_answer_does_not_wait_for_the_credentials(stage: &Stage) {
+    // The credential hangs for as long as a get may; its state is none of a stranger's business.
+    let started = Instant::now();
+    stage.stubs.gateway("GET", "/proxy/hangs/x").bearer("wrong").send().is_unauthenticated();
+    stage.stubs.worker("admin", "GET", "/readyz").bearer("wrong").send().is_unauthenticated();
+    assert!(started.elapsed() < GET_TIMEOUT, "it took {:?}", started.elapsed());
 }
 
 pub fn sixteen_secrets_are_fetched_in_one_wave(stage: &Stage) {

@@ -44,7 +44,6 @@ pub fn a_missing_secret_answers_500_in_the_example_too(stage: &Stage) {
     // The same Worker, without any binding of its own but the upstream.
     let answer = stage.stubs.worker("unbound", "GET", "/batch").send();
     assert_eq!((answer.status, answer.body.as_str()), (500, "Configuration error"));
-    let lines = stage.stubs.lines();
-    let told = lines.iter().find(|line| line.contains("binding `CLIENT_ID`")).unwrap();
+    let told = stage.stubs.line_with("binding `CLIENT_ID`");
     assert!(told.contains("binding `API_KEY`: nothing is bound"), "{told}");
 }

@@ -3,7 +3,7 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 
 // How often each binding was asked, and how many that meet are waiting.
 const gets = {};
-const waiting = new Set();
+const waiting = { meet: new Set(), pair: new Set() };
 
 export class Secret extends WorkerEntrypoint {
   async get() {
@@ -21,9 +21,12 @@ export class Secret extends WorkerEntrypoint {
         return `${value}-${gets[name]}`;
       // Answers once as many as `value.of` says are asked at the same time; otherwise hangs.
       case "meet":
-        waiting.add(name);
-        while (waiting.size < value.of) await scheduler.wait(5);
+      case "pair":
+        waiting[does].add(name);
+        while (waiting[does].size < value.of) await scheduler.wait(5);
         return value.value;
+      case "nothing":
+        return undefined;
       default:
         throw new Error(`the test store does not know ${does}`);
     }

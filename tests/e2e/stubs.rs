@@ -106,16 +106,18 @@ impl Stubs {
 
     /// The log line of a request.
     pub fn log_line(&self, request_id: &str) -> Value {
+        let line = self.line_with(&format!("{{\"request_id\":\"{request_id}\""));
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"))
+    }
+
+    /// A line that was logged, or is about to be.
+    pub fn line_with(&self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let found = self.lines().into_iter().find_map(|line| {
-                let line: Value = serde_json::from_str(&line).ok()?;
-                (line["request_id"] == request_id).then_some(line)
-            });
-            match found {
-                Some(line) => return line,
-                None => assert!(Instant::now() < deadline, "no log line for {request_id}"),
+            if let Some(line) = self.lines().into_iter().find(|line| line.contains(text)) {
+                return line;
             }
+            assert!(Instant::now() < deadline, "no log line with {text}");
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -199,7 +201,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// The failures of a binding: its name, what it does, and the kind of error that it is.
-pub const FAILURES: [(&str, &str); 11] = [
+pub const FAILURES: [(&str, &str); 12] = [
     ("NOT_BOUND", "not_bound"),
     ("WRONG_KIND", "wrong_kind"),
     ("A_NUMBER", "wrong_kind"),
@@ -208,6 +210,7 @@ pub const FAILURES: [(&str, &str); 11] = [
     ("THROWS", "failed"),
     ("HANGS", "timed_out"),
     ("IS_NULL", "null"),
+    ("IS_UNDEFINED", "null"),
     ("IS_EMPTY", "empty"),
     ("LINE_BREAK", "not_header_safe"),
     ("BEYOND_ASCII", "not_header_safe"),
@@ -222,6 +225,7 @@ fn failing_secrets() -> Vec<String> {
         secret("HANGS", "hang", ""),
         secret("IS_NULL", "answer", Value::Null),
         secret("IS_EMPTY", "answer", ""),
+        secret("IS_UNDEFINED", "nothing", ""),
         secret("LINE_BREAK", "answer", "5ecret-from-a-file\n"),
         secret("BEYOND_ASCII", "answer", "5ecret-ü"),
         r#"(name = "A_NAMESPACE", kvNamespace = "store")"#.to_owned(),
@@ -255,6 +259,8 @@ fn bindings(upstreams: &Value) -> Vec<String> {
         let name = format!("MEETS_{index}");
         secret(&name, "meet", json!({ "of": 17, "value": format!("5ecret-{name}") }))
     }));
+    bindings.push(secret("PAIR_A", "pair", json!({ "of": 2, "value": TOKEN })));
+    bindings.push(secret("PAIR_B", "pair", json!({ "of": 2, "value": "5ecret-pair" })));
     bindings.push(secret("MEETS_TOKEN", "meet", json!({ "of": 17, "value": TOKEN })));
     bindings
 }
@@ -331,6 +337,11 @@ fn upstreams(base_url: &str) -> Value {
         })),
         "public": upstream(json!({ "callers": "public" })),
         "rotating": upstream(json!({ "callers": ["NOT_FOUND", "TOKEN"] })),
+        "two_callers": upstream(json!({ "callers": ["PAIR_A", "PAIR_B"] })),
+        "unreachable_query": upstream(json!({
+            "base_url": "http://127.0.0.1:1",
+            "credentials": [{ "type": "query", "name": "key", "secret": "KEY" }],
+        })),
         "lost": upstream(json!({ "callers": ["NOT_FOUND"] })),
         "empty": upstream(json!({ "callers": ["IS_EMPTY"] })),
         "own": upstream(json!({ "hosts": ["own.gateway.example"] })),

@@ -6,6 +6,8 @@
 //! - `/hang`: never
 //! - `/socket`: a WebSocket that sends back what it gets, after the credential that it got
 //! - `/gate/<name>`: `first`, and when the test opens the gate, `second`
+//! - `/meet/one`, `/meet/two`: when both are asked for
+//! - `/long`, `/bom`, `/binary`: more than 1 MiB, text with a byte order mark, no text
 //! - `/upload/<name>`: as soon as the body's first bytes are there, tells the test
 
 use std::{
@@ -119,10 +121,21 @@ impl Upstream {
                 ("set-cookie", "a=b"),
                 ("x-request-id", "the-upstreams-own"),
                 ("x-kept", "yes"),
+                ("server-timing", "db;dur=1"),
             ];
             answer(&mut stream, &format!("{code} Told So"), &headers, b"as you asked");
         } else if path == "/hang" {
             thread::sleep(PATIENCE);
+        } else if let Some(name) = path.strip_prefix("/meet/") {
+            // Answers once both are there.
+            self.signal(&format!("met {name}"));
+            self.wait_for("met one");
+            self.wait_for("met two");
+            answer(&mut stream, "200 OK", &[], b"met");
+        } else if path == "/long" {
+            answer(&mut stream, "200 OK", &[], &vec![b'x'; 1024 * 1024 + 1]);
+        } else if path == "/bom" {
+            answer(&mut stream, "200 OK", &[], b"\xef\xbb\xbftext");
         } else if path == "/binary" {
             answer(&mut stream, "200 OK", &[("content-type", "image/png")], b"\x89PNG\xff");
         } else {
