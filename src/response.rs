@@ -22,6 +22,8 @@ pub enum Refusal {
     MethodNotAllowed(String),
     /// 413: a batch with too many entries, or too large.
     TooLarge,
+    /// The caller went away: nobody reads this answer, but the log tells of it. (499 is nginx's.)
+    CallerGone,
     /// 500: a setting is wrong, or a secret that is needed cannot be had.
     Configuration,
     /// 502.
@@ -63,6 +65,7 @@ impl Refusal {
             Self::NotFound => (404, 40401, "Not found"),
             Self::MethodNotAllowed(_) => (405, 40501, "Method not allowed"),
             Self::TooLarge => (413, 41301, "Too large"),
+            Self::CallerGone => (499, 49901, "Caller gone"),
             Self::Configuration => (500, 50001, "Configuration error"),
             Self::UpstreamUnreachable => (502, 50201, "Upstream unreachable"),
             Self::NotReady => (503, 50301, "Not ready"),
@@ -78,6 +81,7 @@ impl Refusal {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::TooLarge => "too_large",
+            Self::CallerGone => "caller_gone",
             Self::Configuration => "configuration",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::NotReady => "not_ready",

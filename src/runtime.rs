@@ -115,11 +115,15 @@ pub fn header_names(headers: &Headers) -> Vec<String> {
 ///
 /// # Errors
 ///
-/// 502 and 504.
+/// 502 and 504; 499 where the caller went away, which ends the request to the upstream too.
 pub async fn fetch(request: &Request, timeout: Duration) -> Result<Response, Failure> {
     // The runtime's error text may quote the URL, and with it a credential: it is withheld.
-    let unreachable =
-        |_| Refusal::UpstreamUnreachable.because("the connection failed or was closed early");
+    let unreachable = |_| {
+        if request.signal().aborted() {
+            return Refusal::CallerGone.into();
+        }
+        Refusal::UpstreamUnreachable.because("the connection failed or was closed early")
+    };
     let answer = JsFuture::from(global_fetch(request).map_err(unreachable)?);
     let deadline = Delay::from(timeout);
     pin_mut!(answer, deadline);

@@ -123,6 +123,7 @@ trials! {
         an_upstreams_answer_is_handed_back_as_it_is,
         an_answer_streams,
         an_upload_streams,
+        a_caller_who_goes_away_ends_the_request_to_the_upstream,
         a_websocket_goes_through,
         an_upstream_that_is_unreachable_is_a_502,
         an_upstream_that_takes_too_long_is_a_504;

@@ -1,11 +1,13 @@
 //! The way to an upstream and back.
 
 use std::{
-    io::{BufRead as _, BufReader, Read},
+    io::{BufRead as _, BufReader, Read, Write as _},
     net::TcpStream,
     sync::mpsc,
+    time::Duration,
 };
 
+use socket2::SockRef;
 use tungstenite::client::IntoClientRequest as _;
 
 use crate::{
@@ -178,6 +180,25 @@ pub fn an_upload_streams(stage: &Stage) {
         end.send(()).unwrap();
         assert_eq!(sent.join().unwrap().body, "thanks");
     });
+}
+
+pub fn a_caller_who_goes_away_ends_the_request_to_the_upstream(stage: &Stage) {
+    let target = "/hang?for=a-caller-who-goes-away";
+    let mut stream = TcpStream::connect(stage.stubs.address("gateway")).unwrap();
+    write!(
+        stream,
+        "GET /proxy/bearer{target} HTTP/1.1\r\nHost: gateway\r\nX-Request-Id: gone-away\r\n\
+         Authorization: Bearer {TOKEN}\r\n\r\n"
+    )
+    .unwrap();
+    stage.upstream.wait_for(&format!("target {target}"));
+    // As a connection breaks: a reset, and not the end of what one side has to say.
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+    stage.upstream.wait_for(&format!("gone {target}"));
+    // A credential was lent, so it is told.
+    let line = stage.stubs.log_line("gone-away");
+    assert_eq!((&line["error"], &line["caller"]), (&"caller_gone".into(), &"TOKEN".into()));
 }
 
 pub fn a_websocket_goes_through(stage: &Stage) {

@@ -170,6 +170,7 @@ fn worker(name: &str, bindings: &[String]) -> String {
     format!(
         r#"(name = "{name}", worker = (
             compatibilityDate = "2026-10-01",
+            compatibilityFlags = ["enable_request_signal", "request_signal_passthrough"],
             modules = [
                 (name = "index.js", esModule = embed "{build}/index.js"),
                 (name = "index_bg.wasm", wasm = embed "{build}/index_bg.wasm")],

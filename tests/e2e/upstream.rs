@@ -3,7 +3,7 @@
 //! It answers with what it got as JSON, except below these paths:
 //! - `/status/<code>`: with that status and a few headers that are not to be passed on
 //! - `/wants/<value>`: with 401 unless the value is in the target or a header
-//! - `/hang`: never
+//! - `/hang`: never; tells the test when the other side goes away
 //! - `/socket`: a WebSocket that sends back what it gets, after the credential that it got
 //! - `/gate/<name>`: `first`, and when the test opens the gate, `second`
 //! - `/meet/one`, `/meet/two`: when both are asked for
@@ -125,7 +125,10 @@ impl Upstream {
             ];
             answer(&mut stream, &format!("{code} Told So"), &headers, b"as you asked");
         } else if path == "/hang" {
-            thread::sleep(PATIENCE);
+            stream.set_read_timeout(Some(PATIENCE)).ok()?;
+            if reader.read(&mut [0]).is_ok_and(|count| count == 0) {
+                self.signal(&format!("gone {target}"));
+            }
         } else if let Some(name) = path.strip_prefix("/meet/") {
             // Answers once both are there.
             self.signal(&format!("met {name}"));

@@ -80,7 +80,11 @@ impl Tools {
 
     /// `worker-build`.
     pub fn worker_build(&self) -> Command {
-        self.command(self.bin.join("worker-build"))
+        let mut command = self.command(self.bin.join("worker-build"));
+        // A request that its caller gives up runs to its end: it is logged, and what it holds is
+        // dropped, where otherwise it would be forgotten in Wasm memory.
+        command.env("RUN_TO_COMPLETION", "1");
+        command
     }
 
     /// `workerd`, the runtime itself and not the script that starts it.
@@ -99,9 +103,10 @@ impl Tools {
         })
     }
 
-    /// What the built Worker depends on beside its sources: these versions.
+    /// What the built Worker depends on beside its sources: these versions, called as here.
     pub fn versions(&self) -> Result<String> {
-        Ok(format!("worker-build {WORKER_BUILD}, wasm-bindgen {}", locked_version("wasm-bindgen")?))
+        let wasm_bindgen = locked_version("wasm-bindgen")?;
+        Ok(format!("worker-build {WORKER_BUILD} to completion, wasm-bindgen {wasm_bindgen}"))
     }
 }
 
