@@ -58,7 +58,7 @@ pub async fn respond(request: Request, env: Env) -> worker::Result<Response> {
         Some(mistakes) if !matches!(route, Route::Health) => {
             Served::refused(Refusal::Configuration.because(mistakes))?
         }
-        _ => route.serve(&request, settings, env).await?,
+        _ => route.serve(&request, host, settings, env).await?,
     };
 
     served.response.headers().set("x-request-id", &request_id)?;
@@ -109,6 +109,7 @@ impl<'a> Route<'a> {
     async fn serve(
         &self,
         request: &Request,
+        host: &str,
         settings: &Settings,
         env: Env,
     ) -> worker::Result<Served> {
@@ -134,7 +135,7 @@ impl<'a> Route<'a> {
                     Err(failure) => Served::refused(failure),
                 }
             }
-            Self::Batch => match batch::run(settings, request, &secrets).await {
+            Self::Batch => match batch::run(settings, host, request, &secrets).await {
                 Ok(batch) => Ok(Served {
                     progress: batch.progress,
                     response: batch.answer,
@@ -144,9 +145,9 @@ impl<'a> Route<'a> {
             },
             Self::Proxy(upstream, path_and_query) => {
                 let caller_headers = &request.headers();
-                let is_repeatable = gateway::is_repeatable(request);
+                let is_repeatable = gateway::forward::is_repeatable(request);
                 let call =
-                    Call { upstream, path_and_query, request, is_repeatable, caller_headers };
+                    Call { upstream, path_and_query, request, is_repeatable, host, caller_headers };
                 let gateway::Outcome { progress, result } = gateway::call(call, &secrets).await;
                 match result {
                     Ok(response) => Ok(Served { progress, response, failure: None }),

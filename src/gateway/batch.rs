@@ -15,7 +15,11 @@ use worker::{
 };
 
 use super::{
-    Call, MAX_REPEATED_BODY, Progress, caller, credential::is_header_name, may_call, shown_tokens,
+    Call, Progress,
+    admission::{may_call, shown_tokens},
+    caller,
+    credential::is_header_name,
+    forward::MAX_REPEATED_BODY,
 };
 use crate::{
     config::{Callers, Settings, Upstream},
@@ -69,6 +73,7 @@ pub struct Batch {
 /// 401 where the caller may call none of the upstreams, 400 and 413.
 pub async fn run(
     settings: &Settings,
+    host: &str,
     request: &Request,
     secrets: &Secrets<Env>,
 ) -> Result<Batch, Failure> {
@@ -90,7 +95,8 @@ pub async fn run(
         }
     };
 
-    let parts = join_all(entries.iter().map(|it| carry_out(it, settings, &headers, secrets))).await;
+    let parts =
+        join_all(entries.iter().map(|it| carry_out(it, settings, host, &headers, secrets))).await;
     // Whoever was let in nowhere learns nothing but that.
     let refusals = || parts.iter().map(|part| Some(&part.failure.as_ref()?.refusal));
     let is_stranger = refusals().any(|it| it == Some(&Refusal::Unauthenticated))
@@ -117,6 +123,7 @@ pub async fn run(
 async fn carry_out(
     entry: &Entry,
     settings: &Settings,
+    host: &str,
     caller_headers: &Headers,
     secrets: &Secrets<Env>,
 ) -> Part {
@@ -131,8 +138,14 @@ async fn carry_out(
         let path_and_query = &entry.path_and_query;
         let is_repeatable =
             entry.body.as_ref().is_none_or(|body| body.len() <= MAX_REPEATED_BODY as usize);
-        let call =
-            Call { upstream, path_and_query, request: &request, is_repeatable, caller_headers };
+        let call = Call {
+            upstream,
+            path_and_query,
+            request: &request,
+            is_repeatable,
+            host,
+            caller_headers,
+        };
         let outcome = super::call(call, secrets).await;
         progress = outcome.progress;
         let answer = outcome.result?;

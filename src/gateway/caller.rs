@@ -87,6 +87,18 @@ impl<'a> Shown<'a> {
     }
 }
 
+/// Whether `token` stands in a header's value, alone or set apart from what is around it.
+pub fn mentions(value: &str, token: &str) -> bool {
+    let sets_apart = |c: char| c.is_whitespace() || ",;=:\"'".contains(c);
+    !token.is_empty()
+        && value.match_indices(token).any(|(at, _)| {
+            let (before, rest) = value.split_at_checked(at).unwrap_or_default();
+            let after = rest.strip_prefix(token).unwrap_or_default();
+            before.chars().next_back().is_none_or(sets_apart)
+                && after.chars().next().is_none_or(sets_apart)
+        })
+}
+
 /// What follows the scheme of an `Authorization` value; its name is compared without regard to
 /// case (RFC 9110, section 11.1).
 fn after_scheme<'v>(scheme: &str, value: &'v str) -> Option<&'v str> {
@@ -181,6 +193,17 @@ mod tests {
         ] {
             assert_eq!(whose(value), None, "{value}");
         }
+    }
+
+    #[test]
+    fn a_token_is_found_where_it_stands_apart() {
+        for value in ["t-1", "Bearer t-1", "Bearer x, Bearer t-1", "key=t-1;q=1", "a t-1x t-1"] {
+            assert!(mentions(value, "t-1"), "{value}");
+        }
+        for value in ["", "t-12", "xt-1", "t-", "at-1b"] {
+            assert!(!mentions(value, "t-1"), "{value}");
+        }
+        assert!(!mentions("", "") && !mentions("x", ""));
     }
 
     #[test]

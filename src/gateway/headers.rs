@@ -29,6 +29,12 @@ pub(super) fn stays_with_us(name: &str, connection: Option<&str>) -> bool {
     HOP_BY_HOP.contains(&name) || name == "set-cookie" || is_named_by(connection, name)
 }
 
+/// Whether a `CDN-Loop` value names this host; its parameters tell nothing here.
+pub(super) fn names_host(hops: &str, host: &str) -> bool {
+    let names = hops.split(',').filter_map(|hop| hop.split(';').next());
+    names.map(str::trim).any(|name| name.eq_ignore_ascii_case(host))
+}
+
 /// Whether `Connection` names this header as one of the connection's own.
 fn is_named_by(connection: Option<&str>, name: &str) -> bool {
     let options = connection.into_iter().flat_map(|value| value.split(','));
@@ -63,6 +69,14 @@ mod tests {
             assert!(stays_with_us(name, None), "{name}");
         }
         assert!(stays_with_us("x-internal", Some("x-internal")));
+    }
+
+    #[test]
+    fn a_host_is_found_among_the_hops() {
+        assert!(names_host("cloudflare; loops=1, Gateway.example:80", "gateway.example:80"));
+        for hops in ["", "cloudflare", "gateway.example", "xgateway.example:80"] {
+            assert!(!names_host(hops, "gateway.example:80"), "{hops}");
+        }
     }
 
     #[test]

@@ -4,7 +4,11 @@ use futures::{future::join_all, try_join};
 use serde_json::{Map, Value, json};
 use worker::{Env, web_sys::Headers};
 
-use super::{Tokens, admit, caller, credential::Carrier, shown_tokens};
+use super::{
+    admission::{Tokens, admit, shown_tokens},
+    caller,
+    credential::Carrier,
+};
 use crate::{
     config::Settings,
     response::{Answer, Failure, Refusal},

@@ -74,7 +74,7 @@ pub fn one_failure_in_a_batch_does_not_fail_the_others(stage: &Stage) {
         { "upstream": "narrow", "path": "/charges", "method": "DELETE" },
         { "upstream": "unreachable" },
         { "upstream": "bearer", "method": "GET", "body": "a GET has none" },
-        { "upstream": "impatient", "path": "/gate/never" },
+        { "upstream": "impatient", "path": "/stall" },
         { "upstream": "bearer", "path": "/x" },
     ]);
     let answer = batch(stage, requests).bearer(TOKEN).send();

@@ -123,6 +123,8 @@ trials! {
         an_upstreams_answer_is_handed_back_as_it_is,
         an_answer_streams,
         an_upload_streams,
+        an_answer_that_breaks_off_reaches_the_caller_as_broken,
+        the_gateway_does_not_call_itself,
         a_caller_who_goes_away_ends_the_request_to_the_upstream,
         a_websocket_goes_through,
         an_upstream_that_is_unreachable_is_a_502,

@@ -182,6 +182,28 @@ pub fn an_upload_streams(stage: &Stage) {
     });
 }
 
+pub fn an_answer_that_breaks_off_reaches_the_caller_as_broken(stage: &Stage) {
+    let mut answer = stage.stubs.gateway("GET", "/proxy/bearer/cut").bearer(TOKEN).start();
+    assert_eq!(answer.status(), 200);
+    answer.body_mut().read_to_string().unwrap_err();
+}
+
+pub fn the_gateway_does_not_call_itself(stage: &Stage) {
+    let address = stage.stubs.address("gateway");
+    let call = |hops: &str| {
+        let call = stage.stubs.gateway("GET", "/proxy/bearer/x").bearer(TOKEN);
+        if hops.is_empty() { call } else { call.header("cdn-loop", hops) }
+    };
+    assert_eq!(call("").send().got_header("cdn-loop"), Some(address.clone()));
+    let answer = call("other.example; a=b").send();
+    assert_eq!(answer.got_header("cdn-loop"), Some(format!("other.example; a=b, {address}")));
+    // As it would arrive where an upstream leads back here.
+    let answer = call(&format!("other.example, {address}")).send();
+    answer.is_configuration_error();
+    let line = stage.stubs.log_line(answer.header("x-request-id").unwrap());
+    assert!(line["cause"].as_str().unwrap().contains("leads back to this gateway"), "{line}");
+}
+
 pub fn a_caller_who_goes_away_ends_the_request_to_the_upstream(stage: &Stage) {
     let target = "/hang?for=a-caller-who-goes-away";
     let mut stream = TcpStream::connect(stage.stubs.address("gateway")).unwrap();

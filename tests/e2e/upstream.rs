@@ -7,6 +7,7 @@
 //! - `/socket`: a WebSocket that sends back what it gets, after the credential that it got
 //! - `/gate/<name>`: `first`, and when the test opens the gate, `second`
 //! - `/meet/one`, `/meet/two`: when both are asked for
+//! - `/cut`, `/stall`: a body that breaks off, or does not go on
 //! - `/long`, `/bom`, `/binary`: more than 1 MiB, text with a byte order mark, no text
 //! - `/upload/<name>`: as soon as the body's first bytes are there, tells the test
 
@@ -135,6 +136,14 @@ impl Upstream {
             self.wait_for("met one");
             self.wait_for("met two");
             answer(&mut stream, "200 OK", &[], b"met");
+        } else if path == "/cut" {
+            let head = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this";
+            stream.write_all(head.as_bytes()).ok()?;
+        } else if path == "/stall" {
+            let head = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this";
+            stream.write_all(head.as_bytes()).ok()?;
+            stream.set_read_timeout(Some(PATIENCE)).ok()?;
+            reader.read(&mut [0]).ok()?;
         } else if path == "/long" {
             answer(&mut stream, "200 OK", &[], &vec![b'x'; 1024 * 1024 + 1]);
         } else if path == "/bom" {

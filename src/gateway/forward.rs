@@ -1,0 +1,154 @@
+//! Forwarding: the request as it goes to an upstream, and the answer as it comes back.
+
+use futures::future::join_all;
+use worker::{
+    Env,
+    wasm_bindgen::JsCast as _,
+    web_sys::{Headers, Request, RequestInit, Response},
+};
+use zeroize::Zeroizing;
+
+use super::{
+    credential::{self, Credential, Placed},
+    headers,
+};
+use crate::{
+    config::Upstream,
+    response::{Failure, Refusal},
+    runtime,
+    secrets::{Secret, SecretErrors, Secrets},
+};
+
+/// A credential and its value.
+pub(super) type Attached<'a> = (&'a Credential, Secret);
+
+/// The longest body that is kept to be sent again.
+pub const MAX_REPEATED_BODY: u32 = 64 * 1024;
+
+/// Whether a request that arrives has no body, or one that is short enough to be held.
+pub fn is_repeatable(request: &Request) -> bool {
+    let length = || request.headers().get("content-length").ok()??.parse().ok();
+    request.body().is_none() || length().is_some_and(|length: u32| length <= MAX_REPEATED_BODY)
+}
+
+/// The credentials with the fallbacks' values; none where no fallback is left or can be had.
+pub(super) async fn fallbacks<'a>(
+    credentials: &[Attached<'a>],
+    secrets: &Secrets<Env>,
+) -> Option<Vec<Attached<'a>>> {
+    let fallback_of = |credential: &'a Credential| async move {
+        let carrier = credential.placement.carrier();
+        let fallback = credential.fallback.as_deref()?;
+        // Where the primary one failed, the fallback has been tried. (This fetches nothing anew.)
+        carrier.get(secrets, &credential.secret).await.ok()?;
+        carrier.get(secrets, fallback).await.ok()
+    };
+    let fallbacks =
+        join_all(credentials.iter().map(|(credential, _)| fallback_of(credential))).await;
+    if fallbacks.iter().all(Option::is_none) {
+        return None;
+    }
+    let attach = |((credential, first), fallback): (&Attached<'a>, Option<Secret>)| {
+        (*credential, fallback.unwrap_or_else(|| first.clone()))
+    };
+    Some(credentials.iter().zip(fallbacks).map(attach).collect())
+}
+
+/// All the credentials, or every binding that failed.
+pub(super) fn together(
+    credentials: &[Credential],
+    results: Vec<Result<Secret, SecretErrors>>,
+) -> Result<Vec<Attached<'_>>, SecretErrors> {
+    let mut errors = Vec::new();
+    let secrets = results.into_iter().filter_map(|it| it.map_err(|it| errors.extend(it.0)).ok());
+    let together: Vec<_> = credentials.iter().zip(secrets).collect();
+    if errors.is_empty() { Ok(together) } else { Err(SecretErrors(errors)) }
+}
+
+/// The gateways that a request has come through, this one included (RFC 8586, `CDN-Loop`).
+///
+/// # Errors
+///
+/// 500 where this one is among them already: an upstream leads back here, and would for ever.
+pub(super) fn hops(headers: &Headers, host: &str) -> Result<String, Failure> {
+    let before = headers.get("cdn-loop").ok().flatten().unwrap_or_default();
+    if headers::names_host(&before, host) {
+        return Err(Refusal::Configuration.because(
+            "the upstream's base_url leads back to this gateway: the request came from it",
+        ));
+    }
+    Ok(if before.is_empty() { host.to_owned() } else { format!("{before}, {host}") })
+}
+
+/// The request as it goes to the upstream. The runtime copies the method, the headers and the body
+/// by itself; the body stays a stream. `shows_a_token` names the headers that
+/// do, `hops` the gateways on the way.
+pub(super) fn outgoing(
+    upstream: &Upstream,
+    path_and_query: &str,
+    request: &Request,
+    credentials: &[Attached<'_>],
+    shows_a_token: &[String],
+    hops: &str,
+) -> Result<Request, Failure> {
+    let refused = |_| Refusal::BadRequest("the request cannot be sent on".to_owned());
+    let placed: Vec<Placed<'_>> =
+        credentials.iter().map(|(credential, secret)| credential.placement.place(secret)).collect();
+
+    let mut path_and_query = Zeroizing::new(path_and_query.to_owned());
+    for placed in &placed {
+        if let Placed::Query(name, pair) = placed {
+            path_and_query = credential::with_parameter(&path_and_query, name, pair);
+        }
+    }
+    let url = Zeroizing::new(upstream.base_url.join(&path_and_query));
+    let outgoing = Request::new_with_str_and_init(&url, request.unchecked_ref::<RequestInit>())
+        .map_err(|_| {
+            Refusal::Configuration.because("the runtime refuses the URL: is base_url one?")
+        })?;
+
+    let headers = outgoing.headers();
+    let connection = headers.get("connection").ok().flatten();
+    // The one upgrade that the runtime carries through; it makes the headers for it.
+    let upgrade = headers.get("upgrade").ok().flatten();
+    let is_websocket = upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
+    for name in runtime::header_names(&headers) {
+        if headers::ends_here(&name, connection.as_deref()) {
+            headers.delete(&name).map_err(refused)?;
+        }
+    }
+    if is_websocket {
+        headers.set("upgrade", "websocket").map_err(refused)?;
+    }
+    headers.set("cdn-loop", hops).map_err(refused)?;
+    for name in shows_a_token {
+        headers.delete(name).map_err(refused)?;
+    }
+    for placed in &placed {
+        if let Placed::Header(name, value) = placed {
+            headers.set(name, value).map_err(|_| {
+                Refusal::Configuration.because(format!("the runtime refuses the header {name}"))
+            })?;
+        }
+    }
+    Ok(outgoing)
+}
+
+/// The answer as it goes to the caller.
+pub(super) fn incoming(
+    answer: &Response,
+    secrets_ms: u64,
+    upstream_ms: u64,
+) -> Result<Response, Failure> {
+    let answer = runtime::changeable(answer)?;
+    let headers = answer.headers();
+    let connection = headers.get("connection").ok().flatten();
+    for name in runtime::header_names(&headers) {
+        if headers::stays_with_us(&name, connection.as_deref()) {
+            let _ = headers.delete(&name);
+        }
+    }
+    let timing = format!("secrets;dur={secrets_ms}, upstream;dur={upstream_ms}");
+    let _ = headers.append("server-timing", &timing);
+    Ok(answer)
+}
