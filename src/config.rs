@@ -279,6 +279,8 @@ fn without_port(host: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn mistakes(upstreams: &str) -> Vec<String> {
@@ -452,6 +454,73 @@ mod tests {
         }
         for host in ["", "demo", "xdemo.example", "demo.example..", "demo.example:x"] {
             assert!(settings.upstream_of_host(host).is_none(), "{host}");
+        }
+    }
+
+    /// Any JSON, with the names that the settings know often enough.
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            ".{0,12}".prop_map(Into::into),
+            prop::sample::select(vec![
+                "public",
+                "bearer",
+                "query",
+                "https://a.example",
+                "GET",
+                "/a/*",
+                "K"
+            ])
+            .prop_map(Into::into),
+        ];
+        let names = prop::sample::select(vec![
+            "demo",
+            "base_url",
+            "callers",
+            "credentials",
+            "type",
+            "secret",
+            "fallback",
+            "name",
+            "username",
+            "prefix",
+            "methods",
+            "paths",
+            "timeout_ms",
+            "hosts",
+            "account_id",
+            "token",
+            "other",
+        ]);
+        leaf.prop_recursive(5, 64, 6, move |inner| {
+            let table =
+                prop::collection::hash_map(names.clone(), inner.clone(), 0..8).prop_map(|it| {
+                    it.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+                });
+            prop_oneof![
+                prop::collection::vec(inner, 0..4).prop_map(serde_json::Value::Array),
+                table.prop_map(serde_json::Value::Object),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_setting_makes_the_reader_panic_and_a_failure_has_a_mistake(
+            upstreams in json(),
+            api in json(),
+        ) {
+            let (upstreams, api) = (upstreams.to_string(), api.to_string());
+            if let Err(Mistakes(mistakes)) = Settings::parse(Some(&upstreams), Some(&api)) {
+                prop_assert!(!mistakes.is_empty());
+                for mistake in mistakes {
+                    prop_assert!(
+                        mistake.path.starts_with("UPSTREAMS") || mistake.path.starts_with("SECRETS_STORE_API")
+                    );
+                }
+            }
         }
     }
 }

@@ -312,6 +312,8 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn message(body: &str) -> String {
@@ -403,5 +405,29 @@ mod tests {
         };
         assert_eq!(of(16).unwrap().len(), 16);
         assert_eq!(of(17), Err(Refusal::TooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_the_reader_panic(body in ".{0,200}") {
+            let _ = parse(&body);
+        }
+
+        #[test]
+        fn what_is_read_can_be_sent(
+            path in "[/?][ -~]{0,20}",
+            name in "[ -~]{0,10}",
+            value in "[\\x00-\\x7f]{0,10}",
+        ) {
+            let entry = serde_json::json!({ "upstream": "a", "path": path, "headers": { name: value } });
+            let body = serde_json::json!({ "requests": [entry] }).to_string();
+            if let Ok(entries) = parse(&body) {
+                let entry = &entries[0];
+                prop_assert!(!entry.path_and_query.contains([' ', '#', '\n']));
+                for (name, value) in &entry.headers {
+                    prop_assert!(is_header_name(name) && !value.contains(['\r', '\n', '\0']));
+                }
+            }
+        }
     }
 }

@@ -114,6 +114,8 @@ fn is_equal(shown: &str, secret: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn header(name: &str, prefix: &str) -> Credential {
@@ -214,5 +216,42 @@ mod tests {
         assert!(is_equal("x", "x"));
         assert!(!is_equal("xx", "x"));
         assert!(!is_equal("x", "xx"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_is_known_however_it_is_shown_and_no_other_is(
+            token in "[!-~]{1,40}",
+            other in "[!-~]{1,40}",
+            user in "[^:]{0,8}",
+        ) {
+            let tokens = [("T", Secret::from(token.clone()))];
+            let credentials = [header("x-api-key", "")];
+            let shows = |header: &str, value: String, tokens: &[(&'static str, Secret)]| {
+                places(&credentials)
+                    .filter(|place| place.header == header)
+                    .filter_map(|place| Shown::read(place, Some(Secret::from(value.clone()))))
+                    .find_map(|shown| shown.whose(tokens))
+            };
+            let basic = |token: &str| {
+                format!("Basic {}", Base64::encode_string(format!("{user}:{token}").as_bytes()))
+            };
+            for (name, shown) in [
+                ("authorization", format!("Bearer {token}")),
+                ("proxy-authorization", format!("bearer  {token}")),
+                ("authorization", basic(&token)),
+                ("x-api-key", token.clone()),
+            ] {
+                prop_assert_eq!(shows(name, shown, &tokens), Some("T"));
+            }
+            prop_assume!(other != token);
+            for (name, shown) in [
+                ("authorization", format!("Bearer {other}")),
+                ("authorization", basic(&other)),
+                ("x-api-key", other.clone()),
+            ] {
+                prop_assert_eq!(shows(name, shown, &tokens), None);
+            }
+        }
     }
 }

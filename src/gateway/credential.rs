@@ -270,6 +270,8 @@ pub fn is_header_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Credential>, Vec<String>> {
@@ -409,5 +411,40 @@ mod tests {
             "/a?api%20key=s"
         );
         assert_eq!(with_parameter("/a?KEY=x", "key", "key=s").as_str(), "/a?KEY=x&key=s");
+    }
+
+    proptest! {
+        /// A server reads the secret once, and the caller's other parameters as they were.
+        #[test]
+        fn a_parameter_is_read_as_it_was_written(
+            secret in "[ -~]{1,40}|.{1,20}",
+            others in prop::collection::vec(("[a-z%+]{0,6}", "[a-z0-9%+=]{0,6}"), 0..5),
+        ) {
+            let placement = Placement::Query { name: "k y".to_owned() };
+            let Placed::Query(name, pair) = placement.place(&Secret::from(secret.clone())) else {
+                panic!("it is a query credential");
+            };
+            let query: Vec<String> = others.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let before = format!("/p?{}", query.join("&"));
+            let after = with_parameter(&before, name, &pair);
+            let read = |text: &str| -> Vec<(String, String)> {
+                let url = worker::Url::parse(&format!("https://a.example{text}")).unwrap();
+                url.query_pairs().into_owned().collect()
+            };
+            let mut expected = read(&before);
+            expected.retain(|(name, _)| name != "k y");
+            expected.push(("k y".to_owned(), secret));
+            prop_assert_eq!(read(&after), expected);
+        }
+
+        #[test]
+        fn a_basic_credential_is_read_as_it_was_written(username in "[^:\\p{Cc}]{0,10}", secret in ".{1,60}") {
+            let placement = Placement::Basic { username: username.clone() };
+            let Placed::Header(_, value) = placement.place(&Secret::from(secret.clone())) else {
+                panic!("it is a header");
+            };
+            let decoded = Base64::decode_vec(value.strip_prefix("Basic ").unwrap()).unwrap();
+            prop_assert_eq!(String::from_utf8(decoded).unwrap(), format!("{username}:{secret}"));
+        }
     }
 }

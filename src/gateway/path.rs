@@ -171,6 +171,8 @@ fn decoded(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn patterns(list: &[&str]) -> Vec<PathPattern> {
@@ -290,5 +292,44 @@ mod tests {
     fn a_path_that_is_encoded_over_and_over_is_refused_and_costs_little() {
         let path = format!("/%{}2e", "25".repeat(4_000));
         assert!(!is_allowed(&path, None));
+    }
+
+    proptest! {
+        /// The URL parser of the platform's standard is the judge.
+        #[test]
+        fn what_is_allowed_stays_below_its_base(
+            pieces in prop::collection::vec(
+                prop::sample::select(vec![
+                    "/", "\\", ".", "..", "%2e", "%2E", "%2f", "%5c", "%25", "2e", ";", "a", "%zz",
+                    "%00", "%c0%ae", "\u{ff0e}", "//", "...", "%", "é",
+                ]),
+                0..12,
+            ),
+        ) {
+            let path = format!("/{}", pieces.concat());
+            if is_allowed(&path, None) {
+                let joined = BaseUrl::parse("https://a.example/base").unwrap().join(&path);
+                let url = worker::Url::parse(&joined).unwrap();
+                prop_assert_eq!(url.host_str(), Some("a.example"));
+                let rest = url.path().strip_prefix("/base").unwrap().to_owned();
+                if path.is_ascii() && !path.contains('\\') {
+                    prop_assert_eq!(rest, path, "it does not go on byte for byte");
+                }
+            }
+        }
+
+        #[test]
+        fn a_path_without_dots_and_backslashes_is_never_refused(path in "(/[a-zA-Z0-9_~%!$&'()*+,=:@-]{0,8}){1,5}") {
+            // Encoded over and over, or encoding a dot, it may be.
+            prop_assume!(!path.contains("%25") && !path.to_lowercase().contains("%2e"));
+            prop_assert!(is_allowed(&path, None));
+        }
+
+        #[test]
+        fn no_base_url_is_accepted_that_the_platform_refuses(text in "https?://[a-z0-9.:@\\[\\]_-]{1,16}(/[a-z.%]{0,6}){0,3}") {
+            if let Ok(base) = BaseUrl::parse(&text) {
+                prop_assert!(worker::Url::parse(&base.join("/x")).is_ok(), "{}", text);
+            }
+        }
     }
 }

@@ -143,7 +143,8 @@ impl Upstream {
             let head = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this";
             stream.write_all(head.as_bytes()).ok()?;
             stream.set_read_timeout(Some(PATIENCE)).ok()?;
-            reader.read(&mut [0]).ok()?;
+            // Until the other side goes away.
+            reader.read_exact(&mut [0]).ok()?;
         } else if path == "/long" {
             answer(&mut stream, "200 OK", &[], &vec![b'x'; 1024 * 1024 + 1]);
         } else if path == "/bom" {
