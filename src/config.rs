@@ -164,7 +164,11 @@ impl Upstream {
         let base_url = fields.required("base_url").and_then(|it| BaseUrl::read(&it));
         let callers = fields.required("callers").and_then(|it| Callers::read(&it));
         let credentials = fields.required("credentials").and_then(|it| Credential::read_all(&it));
-        let methods = fields.optionally("methods", |it| it.list(|method| read_method(&method)));
+        let methods = fields.optionally("methods", |it| {
+            let methods = it.list(|method| read_method(&method))?;
+            it.check(!methods.is_empty(), "must have at least one method, or be left out")?;
+            Some(methods)
+        });
         let paths = fields.optionally("paths", |it| it.list(|path| PathPattern::read(&path)));
         // The longest time that a timer of JavaScript takes.
         let timeout = fields.optionally("timeout_ms", |it| it.number(1..=i32::MAX as u32));
@@ -255,12 +259,19 @@ fn read_method(method: &Reader<'_>) -> Option<String> {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-'),
         "must be a method in capitals, such as GET",
     )?;
+    method.check(
+        !["CONNECT", "TRACE", "TRACK"].contains(&name),
+        "must not be CONNECT, TRACE or TRACK: they cannot be sent on with a credential",
+    )?;
     Some(name.to_owned())
 }
 
 fn read_host(host: &Reader<'_>) -> Option<String> {
     let name = host.text()?.to_ascii_lowercase();
-    host.check(is_host(&name), "must be a host name alone, without scheme, port or path")?;
+    host.check(
+        is_host(&name) && !name.ends_with('.'),
+        "must be a host name alone, without scheme, port or path",
+    )?;
     Some(name)
 }
 
@@ -376,6 +387,13 @@ mod tests {
                 "credentials[0].type: must be one of bearer, basic, header, query",
             ),
             ("methods", "[\"get\"]", "methods[0]: must be a method in capitals, such as GET"),
+            ("methods", "[]", "methods: must have at least one method, or be left out"),
+            (
+                "methods",
+                "[\"GET\", \"TRACE\"]",
+                "methods[1]: must not be CONNECT, TRACE or TRACK: they cannot be sent on with a credential",
+            ),
+            ("paths", "[\"/é\"]", "paths[0]: must be percent-encoded"),
             ("methods", "\"GET\"", "methods: must be a list"),
             ("paths", "[\"charges\"]", "paths[0]: must begin with '/'"),
             ("paths", "[\"/a/*/b\"]", "paths[0]: may have '*' at its end only, and no query"),

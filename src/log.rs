@@ -31,14 +31,10 @@ pub struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Writes it: as an error where the Worker, its settings or an upstream is at fault.
+    /// Writes it, on one level whatever it says: `wrangler dev` decorates an error, and then the
+    /// line is no JSON.
     pub fn write(&self) {
-        let line = serde_json::to_string(self).unwrap_or_default();
-        if self.status >= 500 {
-            worker::console_error!("{line}")
-        } else {
-            worker::console_log!("{line}")
-        }
+        worker::console_log!("{}", serde_json::to_string(self).unwrap_or_default());
     }
 }
 

@@ -61,32 +61,35 @@ extern "C" {
 /// The result of reading the settings, shared by all requests.
 pub type ReadSettings = Rc<Result<Settings, Mistakes>>;
 
-/// The settings, read once an isolate: `env` does not change while one lives, a change of the
-/// settings deploys anew.
+/// The settings, read anew only when they have changed: an isolate may live on when a deployment
+/// changes nothing but its variables.
 pub fn settings(env: &Env) -> ReadSettings {
     thread_local! {
         // The one thing that outlives a request. It is no secret: settings name bindings.
-        static SETTINGS: RefCell<Option<ReadSettings>> = const { RefCell::new(None) };
+        static SETTINGS: RefCell<Option<([JsValue; 2], ReadSettings)>> = const { RefCell::new(None) };
     }
-    SETTINGS.with_borrow_mut(|settings| {
-        let read = || {
-            let upstreams = setting(env, "UPSTREAMS");
-            let secrets_store_api = setting(env, "SECRETS_STORE_API");
-            Rc::new(Settings::parse(upstreams.as_deref(), secrets_store_api.as_deref()))
-        };
-        settings.get_or_insert_with(read).clone()
+    let found = ["UPSTREAMS", "SECRETS_STORE_API"].map(|name| {
+        // The same object, or the same text: JavaScript's own comparison tells.
+        Reflect::get(env, &name.into()).unwrap_or_default()
+    });
+    SETTINGS.with_borrow_mut(|known| match known {
+        Some((values, settings)) if *values == found => settings.clone(),
+        _ => {
+            let [upstreams, secrets_store_api] = found.each_ref().map(json_text);
+            let settings = Settings::parse(upstreams.as_deref(), secrets_store_api.as_deref());
+            let settings = Rc::new(settings);
+            *known = Some((found, settings.clone()));
+            settings
+        }
     })
 }
 
 /// A setting as JSON text, whether it was given as a table or as text.
-fn setting(env: &Env, name: &str) -> Option<String> {
-    let value = Reflect::get(env, &name.into()).unwrap_or_default();
+fn json_text(value: &JsValue) -> Option<String> {
     if value.is_undefined() || value.is_null() {
         return None;
     }
-    Some(
-        value.as_string().or_else(|| JSON::stringify(&value).ok()?.as_string()).unwrap_or_default(),
-    )
+    Some(value.as_string().or_else(|| JSON::stringify(value).ok()?.as_string()).unwrap_or_default())
 }
 
 /// A new id for a request.
@@ -312,7 +315,7 @@ mod tests {
             found,
             [
                 "allocator.rs: static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);",
-                "runtime.rs: static SETTINGS: RefCell<Option<ReadSettings>> = const { RefCell::new(None) };",
+                "runtime.rs: static SETTINGS: RefCell<Option<([JsValue; 2], ReadSettings)>> = const { RefCell::new(None) };",
                 "runtime.rs: thread_local! {",
             ]
         );

@@ -56,6 +56,16 @@ struct Part {
     failure: Option<Failure>,
 }
 
+impl Part {
+    fn refusal(&self) -> Option<&Refusal> {
+        Some(&self.failure.as_ref()?.refusal)
+    }
+
+    fn is_unauthenticated(&self) -> bool {
+        self.refusal() == Some(&Refusal::Unauthenticated)
+    }
+}
+
 /// A batch that was carried out.
 pub struct Batch {
     /// The callers that were admitted, and all retries together.
@@ -85,25 +95,29 @@ pub async fn run(
     if !settings.upstreams.iter().any(may_be_for) {
         return Err(Refusal::Unauthenticated.into());
     }
+    // Whoever may call no upstream at all learns nothing but that.
+    let is_known = async || {
+        let callable = settings.upstreams.iter().map(|it| may_call(it, &headers, secrets));
+        select_ok(callable.map(FutureExt::boxed_local)).await.map(drop)
+    };
     let entries = match read(request).await {
         Ok(entries) => entries,
         Err(refusal) => {
-            // What is wrong with it is told to whoever may call some upstream, and to nobody else.
-            let callable = settings.upstreams.iter().map(|it| may_call(it, &headers, secrets));
-            select_ok(callable.map(FutureExt::boxed_local)).await?;
+            is_known().await?;
             return Err(refusal.into());
         }
     };
 
     let parts =
-        join_all(entries.iter().map(|it| carry_out(it, settings, host, &headers, secrets))).await;
-    // Whoever was let in nowhere learns nothing but that.
-    let refusals = || parts.iter().map(|part| Some(&part.failure.as_ref()?.refusal));
-    let is_stranger = refusals().any(|it| it == Some(&Refusal::Unauthenticated))
-        && refusals().all(|it| matches!(it, Some(Refusal::Unauthenticated | Refusal::NotFound)));
+        join_all(entries.iter().map(|it| carry_out(it, settings, host, request, secrets))).await;
+    let is_refused =
+        |part: &Part| part.refusal() == Some(&Refusal::NotFound) || part.is_unauthenticated();
     let causes = causes(&parts);
-    if is_stranger {
-        return Err(Refusal::Unauthenticated.because(causes));
+    if parts.iter().all(is_refused) {
+        if parts.iter().any(Part::is_unauthenticated) {
+            return Err(Refusal::Unauthenticated.because(causes));
+        }
+        is_known().await?;
     }
     let failure = parts.iter().find_map(|part| part.failure.clone());
     let failure = failure.map(|failure| Failure { cause: Some(causes), ..failure });
@@ -124,13 +138,13 @@ async fn carry_out(
     entry: &Entry,
     settings: &Settings,
     host: &str,
-    caller_headers: &Headers,
+    outer: &Request,
     secrets: &Secrets<Env>,
 ) -> Part {
     let mut progress = Progress::default();
     let result = async {
         let upstream = settings.upstream(&entry.upstream).ok_or(Refusal::NotFound)?;
-        let request = entry.request().map_err(|_| {
+        let request = entry.request(outer).map_err(|_| {
             Refusal::BadRequest(
                 "the method, the headers and the body do not go together".to_owned(),
             )
@@ -144,7 +158,7 @@ async fn carry_out(
             request: &request,
             is_repeatable,
             host,
-            caller_headers,
+            caller_headers: &outer.headers(),
         };
         let outcome = super::call(call, secrets).await;
         progress = outcome.progress;
@@ -175,9 +189,13 @@ async fn carry_out(
 /// given as base64, with `"encoding":"base64"` beside it.
 fn whole(answer: &Response, body: &Uint8Array) -> JsValue {
     let status = JsValue::from(answer.status());
-    // These tell of the body as it came, and not as it is given here.
-    let _ = answer.headers().delete("content-length");
-    let _ = answer.headers().delete("content-encoding");
+    // These tell of the body as it came. The runtime has decoded it, if it knows the coding.
+    let headers = answer.headers();
+    let _ = headers.delete("content-length");
+    let coding = headers.get("content-encoding").ok().flatten().unwrap_or_default();
+    if ["gzip", "br"].contains(&coding.as_str()) {
+        let _ = headers.delete("content-encoding");
+    }
     let headers = runtime::headers_object(&answer.headers());
     match runtime::text(body) {
         Some(text) => {
@@ -265,7 +283,8 @@ impl Entry {
             json::all(it.entries()?.into_iter().map(|(name, value)| {
                 let text = value.text()?;
                 value.check(is_header_name(name), "is not a header's name")?;
-                value.check(!text.contains(['\r', '\n', '\0']), "is not a header's value")?;
+                let of_a_value = |byte: u8| byte.is_ascii_graphic() || b" \t".contains(&byte);
+                value.check(text.bytes().all(of_a_value), "must be a header's value in ASCII")?;
                 Some((name.to_owned(), text.to_owned()))
             }))
         });
@@ -292,7 +311,7 @@ impl Entry {
     }
 
     /// This entry as a request of its own, which then takes the same way as any other.
-    fn request(&self) -> Result<Request, JsValue> {
+    fn request(&self, outer: &Request) -> Result<Request, JsValue> {
         let headers = Headers::new()?;
         for (name, value) in &self.headers {
             headers.append(name, value)?;
@@ -300,6 +319,8 @@ impl Entry {
         let init = RequestInit::new();
         init.set_method(&self.method);
         init.set_headers(&headers);
+        // Where the caller of the batch goes away, so does its part of it.
+        init.set_signal(Some(&outer.signal()));
         if let Some(body) = &self.body {
             // Bytes, since the runtime would give text a content type of its own.
             init.set_body(&Uint8Array::from(body.as_bytes()));
@@ -378,7 +399,7 @@ mod tests {
             ),
             (
                 r#"{"requests":[{"upstream":"a","headers":{"x":"1\n"}}]}"#,
-                "requests[0].headers.x: is not a header's value",
+                "requests[0].headers.x: must be a header's value in ASCII",
             ),
             (
                 r#"{"requests":[{"upstream":"a","url":"x"}]}"#,

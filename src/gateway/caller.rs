@@ -1,6 +1,6 @@
 //! Who calls: the tokens that a request shows, and whose they are.
 
-use base64ct::{Base64, Encoding as _};
+use base64ct::{Base64, Base64Unpadded, Encoding as _};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -87,16 +87,29 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// Whether `token` stands in a header's value, alone or set apart from what is around it.
+/// A token of this length stands in no text by chance.
+const LONG_TOKEN: usize = 12;
+
+/// Whether `token` stands in a header's value, as it is or in the base64 of `Basic`. A short token
+/// must be set apart from what is around it, so that it strips nothing else.
 pub fn mentions(value: &str, token: &str) -> bool {
-    let sets_apart = |c: char| c.is_whitespace() || ",;=:\"'".contains(c);
-    !token.is_empty()
-        && value.match_indices(token).any(|(at, _)| {
-            let (before, rest) = value.split_at_checked(at).unwrap_or_default();
-            let after = rest.strip_prefix(token).unwrap_or_default();
-            before.chars().next_back().is_none_or(sets_apart)
-                && after.chars().next().is_none_or(sets_apart)
-        })
+    let sets_apart = |c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c);
+    let stands_in = |text: &str| {
+        !token.is_empty()
+            && text.match_indices(token).any(|(at, _)| {
+                let (before, rest) = text.split_at_checked(at).unwrap_or_default();
+                let after = rest.strip_prefix(token).unwrap_or_default();
+                token.len() >= LONG_TOKEN
+                    || before.chars().next_back().is_none_or(sets_apart)
+                        && after.chars().next().is_none_or(sets_apart)
+            })
+    };
+    let pair = || {
+        let encoded = after_scheme("basic", value)?.trim_end_matches('=');
+        let pair = Zeroizing::new(Base64Unpadded::decode_vec(encoded).ok()?);
+        std::str::from_utf8(&pair).ok().map(stands_in)
+    };
+    stands_in(value) || pair() == Some(true)
 }
 
 /// What follows the scheme of an `Authorization` value; its name is compared without regard to
@@ -198,8 +211,22 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_where_it_stands_apart() {
-        for value in ["t-1", "Bearer t-1", "Bearer x, Bearer t-1", "key=t-1;q=1", "a t-1x t-1"] {
+    fn a_token_is_found_wherever_it_stands() {
+        let long = "a-long-token-1";
+        for value in [
+            "a-long-token-1",
+            "xa-long-token-1x",
+            "http://a.example/?t=a-long-token-1&b",
+            "Basic YS1sb25nLXRva2VuLTE6",     // a-long-token-1:
+            "Basic dTphLWxvbmctdG9rZW4tMQ==", // u:a-long-token-1
+            "basic dTphLWxvbmctdG9rZW4tMQ",   // the same, unpadded
+        ] {
+            assert!(mentions(value, long), "{value}");
+        }
+        assert!(!mentions("a-long-token-2", long));
+        // A short one stands in much by chance.
+        for value in ["t-1", "Bearer t-1", "Bearer x, Bearer t-1", "key=t-1;q=1", "(t-1)", "a/t-1"]
+        {
             assert!(mentions(value, "t-1"), "{value}");
         }
         for value in ["", "t-12", "xt-1", "t-", "at-1b"] {

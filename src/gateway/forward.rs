@@ -74,15 +74,15 @@ pub(super) fn hops(headers: &Headers, host: &str) -> Result<String, Failure> {
     let before = headers.get("cdn-loop").ok().flatten().unwrap_or_default();
     if headers::names_host(&before, host) {
         return Err(Refusal::Configuration.because(
-            "the upstream's base_url leads back to this gateway: the request came from it",
+            "the request came through this host before: does a base_url lead back to it?",
         ));
     }
     Ok(if before.is_empty() { host.to_owned() } else { format!("{before}, {host}") })
 }
 
 /// The request as it goes to the upstream. The runtime copies the method, the headers and the body
-/// by itself; the body stays a stream. `shows_a_token` names the headers that
-/// do, `hops` the gateways on the way.
+/// by itself; the body stays a stream. The headers that `shows_a_token` names do not go on; `hops`
+/// are the gateways on the way.
 pub(super) fn outgoing(
     upstream: &Upstream,
     path_and_query: &str,

@@ -124,13 +124,21 @@ async fn admit_and_send(
     incoming(&answer, secrets_ms, upstream_ms)
 }
 
+/// What `Allow` says where `methods` is not set.
+const USUAL_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 impl Upstream {
     /// Whether a caller that is known may not do this.
     fn refusal(&self, method: &str, path_and_query: &str) -> Option<Refusal> {
-        if let Some(methods) = &self.methods
-            && !methods.iter().any(|allowed| allowed == method)
-        {
-            return Some(Refusal::MethodNotAllowed(methods.join(", ")));
+        // An upstream that answers TRACE sends back what it got (RFC 9110, section 9.3.8): the
+        // credential too.
+        let is_echo = ["TRACE", "TRACK"].contains(&method);
+        match &self.methods {
+            Some(methods) if !methods.iter().any(|allowed| allowed == method) => {
+                return Some(Refusal::MethodNotAllowed(methods.join(", ")));
+            }
+            None if is_echo => return Some(Refusal::MethodNotAllowed(USUAL_METHODS.to_owned())),
+            _ => {}
         }
         let path = path_and_query.split('?').next().unwrap_or_default();
         let is_allowed = path::is_allowed(path, self.paths.as_deref());

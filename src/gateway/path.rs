@@ -26,7 +26,8 @@ impl BaseUrl {
 
     fn parse(url: &str) -> Result<Self, &'static str> {
         let (scheme, rest) = url.split_once("://").unwrap_or_default();
-        if !["http", "https"].contains(&scheme) {
+        let scheme = scheme.to_ascii_lowercase();
+        if !["http", "https"].contains(&scheme.as_str()) {
             return Err("must be an absolute URL that begins with http:// or https://");
         }
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -46,8 +47,7 @@ impl BaseUrl {
             return Err("must have a host name, or an IP address, and after it perhaps a port");
         }
         let path = path.trim_end_matches('/');
-        let of_a_path = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
-        if !path.bytes().all(of_a_path) || has_dot_segment(path) {
+        if !is_encoded(path) || has_dot_segment(path) {
             return Err("must have a percent-encoded path without dot segments");
         }
         Ok(Self(format!("{scheme}://{authority}{path}")))
@@ -65,11 +65,13 @@ pub fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return address.parse::<Ipv6Addr>().is_ok();
     }
+    let host = host.strip_suffix('.').unwrap_or(host);
     let of_a_label = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     let is_label = |label: &str| !label.is_empty() && label.bytes().all(of_a_label);
     let last = host.rsplit('.').next().unwrap_or_default();
-    let is_number = last.starts_with(|c: char| c.is_ascii_digit())
-        && last.trim_start_matches("0x").bytes().all(|byte| byte.is_ascii_hexdigit());
+    let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit())
+        || hexadecimal.is_some_and(|it| it.bytes().all(|byte| byte.is_ascii_hexdigit()));
     if is_number { host.parse::<Ipv4Addr>().is_ok() } else { host.split('.').all(is_label) }
 }
 
@@ -93,6 +95,7 @@ impl PathPattern {
         field.check(path.starts_with('/'), "must begin with '/'")?;
         field
             .check(!path.contains(['*', '?', '#']), "may have '*' at its end only, and no query")?;
+        field.check(is_encoded(path), "must be percent-encoded")?;
         field.check(!has_dot_segment(path), "must have no dot segments")?;
         let path = path.to_owned();
         Some(if is_prefix { Self::Prefix(path) } else { Self::Exact(path) })
@@ -115,6 +118,11 @@ pub fn is_allowed(path: &str, patterns: Option<&[PathPattern]>) -> bool {
     let matched = if path.is_empty() { "/" } else { path };
     let matches = |patterns: &[PathPattern]| patterns.iter().any(|it| it.matches(matched));
     !has_dot_segment(path) && patterns.is_none_or(matches)
+}
+
+/// Whether a path has only what may stand in a URL as it is.
+fn is_encoded(path: &str) -> bool {
+    path.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte))
 }
 
 /// How often a path may be percent-encoded over itself. Nobody has a good reason for more, and each
@@ -190,6 +198,10 @@ mod tests {
             ("http://127.0.0.1:8080/v2", "//x/%41%zz", "http://127.0.0.1:8080/v2//x/%41%zz"),
             ("http://[::1]:8080", "/x", "http://[::1]:8080/x"),
             ("http://[::1]", "/x", "http://[::1]/x"),
+            ("http://2fa:8080", "/x", "http://2fa:8080/x"),
+            ("http://4f2a9c1b03de", "/x", "http://4f2a9c1b03de/x"),
+            ("HTTPS://Api.example.com.", "/x", "https://Api.example.com./x"),
+            ("http://localhost:8080", "/x", "http://localhost:8080/x"),
         ] {
             assert_eq!(BaseUrl::parse(base).unwrap().join(rest), url);
         }
@@ -217,6 +229,8 @@ mod tests {
             "https://1.2.3.4.5",
             "http://999.1.1.1",
             "http://a..b",
+            "http://a..",
+            "http://0X7f.1.2.3.4",
             "http://127.0.0.1:+18080",
             "http://127.0.0.1:0",
             "https://api.example.com\\@evil.example",

@@ -23,12 +23,12 @@ pub(super) const TYPE_NAME: &str = "$secrets::Secret";
 /// caller drops it. Elsewhere, in a native test, the value is in Rust's memory and wiped with its
 /// last clone.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// # use secrets_store_gateway::secrets::Secret;
 /// println!("{}", Secret::from("sk_live".to_owned())); // a Secret has no Display
 /// ```
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// # use secrets_store_gateway::secrets::Secret;
 /// serde_json::to_string(&Secret::from("sk_live".to_owned())); // nor Serialize
 /// ```

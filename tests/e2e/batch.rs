@@ -103,6 +103,13 @@ pub fn a_batch_of_a_stranger_is_refused_as_a_whole(stage: &Stage) {
     let mistyped = || json!([{ "upstream": "nobody" }]);
     let parts = parts(&batch(stage, mistyped()).bearer(TOKEN).send());
     assert_eq!(parts[0].0, 404);
+    // Who is known nowhere learns not even that a name is wrong.
+    let call = |token: &str| {
+        let body = json!({ "requests": mistyped() }).to_string();
+        stage.stubs.worker("admin", "POST", "/batch").bearer(token).body(body).send()
+    };
+    call("wrong").is_unauthenticated();
+    assert_eq!(call(TOKEN).json()["result"][0]["status"], 404);
     // Where no upstream is public, nobody without a token is listened to at all.
     let call = || stage.stubs.worker("admin", "POST", "/batch").body("not even JSON");
     call().send().is_unauthenticated();

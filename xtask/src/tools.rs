@@ -43,7 +43,9 @@ impl Tools {
         let cache = cache_folder()?;
         fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
         // Two clones that start at once fetch one after the other.
-        let lock = fs::File::create(cache.join("lock"))?;
+        let lock = cache.join("lock");
+        let lock =
+            fs::File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
         lock.lock().context("cannot lock the cache folder")?;
 
         let node = ensure_node(&cache)?;
