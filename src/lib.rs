@@ -1,18 +1,17 @@
 //! A Cloudflare Worker that keeps API credentials in Secrets Store and lends them to callers one
 //! request at a time.
 //!
-//! [`secrets`] is the part to reuse. The rest is the gateway: [`router`] says which way a request
-//! goes, [`gateway`] what happens on it, [`config`] what can be set, [`response`] what the Worker
-//! itself answers.
+//! [`secrets`] is the part to reuse. The rest is the gateway: `router` says which way a request goes,
+//! `gateway` what happens on it, `config` what can be set, `response` what the Worker itself answers.
 
 mod allocator;
-pub mod config;
-pub mod gateway;
-pub mod json;
-pub mod log;
-pub mod response;
-pub mod router;
-pub mod runtime;
+mod config;
+mod gateway;
+mod json;
+mod log;
+mod response;
+mod router;
+mod runtime;
 pub mod secrets;
 
 use worker::{

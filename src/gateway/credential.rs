@@ -4,6 +4,7 @@ use base64ct::{Base64, Encoding as _};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use zeroize::Zeroizing;
 
+use super::headers::is_hop_by_hop;
 use crate::{
     config::read_binding,
     json::{Fields, Reader},
@@ -14,22 +15,6 @@ use crate::{
 
 /// What may stand unencoded in a query: the unreserved characters (RFC 3986, section 2.3).
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// Headers that belong to the connection or the message, not to the credential (RFC 9110,
-/// sections 7.2, 7.6.1 and 8.6): the runtime sets them.
-const NOT_FOR_CREDENTIALS: &[&str] = &[
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// One secret and its place on a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,8 +224,11 @@ fn read_header(fields: &Fields<'_>) -> Option<Placement> {
     let name = fields.required("name").and_then(|field| {
         let name = field.text()?.to_ascii_lowercase();
         field.check(is_header_name(&name), "must be a header's name (RFC 9110, section 5.1)")?;
+        // RFC 9110, sections 7.2, 7.6.1 and 8.6: the runtime sets them.
+        let is_the_runtimes =
+            is_hop_by_hop(&name) || ["content-length", "host"].contains(&name.as_str());
         field.check(
-            !NOT_FOR_CREDENTIALS.contains(&name.as_str()),
+            !is_the_runtimes,
             "is a header of the connection and cannot carry a credential",
         )?;
         Some(name)
