@@ -1,9 +1,6 @@
 //! Admission: whether a caller shows the token of one who may call.
 
-use worker::{
-    Env,
-    web_sys::{Headers, Request},
-};
+use worker::{Env, web_sys::Headers};
 
 use super::caller::{self, Place, Shown, mentions};
 use crate::{
@@ -39,25 +36,25 @@ pub(super) async fn tokens<'a>(callers: &'a Callers, secrets: &Secrets<Env>) -> 
 }
 
 impl<'a> Tokens<'a> {
-    /// The headers of a request that are not to go on, since a token is in them: wherever its text
-    /// stands, and where it is shown in base64. (In a batch, these are headers of the entry.)
-    pub(super) fn shown_in(&self, request: &Request, upstream: &Upstream) -> Vec<String> {
-        let headers = request.headers();
-        let places = caller::places(&upstream.credentials);
-        let shown = shown_tokens(&headers, places).into_iter().filter(|shown| {
-            // Where a token could not be had, whatever looks like one might be it.
-            !self.failed.is_empty() || shown.whose(&self.known).is_some()
-        });
-        let mut found: Vec<String> = shown.map(|shown| shown.place.header.to_owned()).collect();
+    /// Tells of a header, by its name and value, whether a token is in it: then it does not go on,
+    /// wherever the token stands.
+    pub(super) fn recogniser(&self, upstream: &Upstream) -> impl Fn(&str, &str) -> bool {
         let tokens: Vec<_> = self.known.iter().map(|(_, token)| token.expose_secret()).collect();
-        if !tokens.is_empty() {
-            found.extend(runtime::header_names(&headers).into_iter().filter(|name| {
-                let value = runtime::header(&headers, name);
-                let value = value.map(|value| value.expose_secret()).unwrap_or_default();
-                tokens.iter().any(|token| mentions(&value, token))
-            }));
+        // Where a token could not be had, whatever looks like one might be it.
+        let is_place = move |name: &str, value: &str| {
+            let mut places = caller::places(&upstream.credentials);
+            places.any(|place| place.header == name && place.token(value).is_some())
+        };
+        let some_failed = !self.failed.is_empty();
+        move |name, value| {
+            tokens.iter().any(|token| mentions(value, token))
+                || (some_failed && is_place(name, value))
         }
-        found
+    }
+
+    /// Whether there is nothing to recognise, as for a public upstream.
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.failed.is_empty()
     }
 
     /// The tokens among these.

@@ -9,6 +9,7 @@ use worker::{
 use zeroize::Zeroizing;
 
 use super::{
+    admission::Tokens,
     credential::{self, Credential, Placed},
     headers,
 };
@@ -81,14 +82,14 @@ pub(super) fn hops(headers: &Headers, host: &str) -> Result<String, Failure> {
 }
 
 /// The request as it goes to the upstream. The runtime copies the method, the headers and the body
-/// by itself; the body stays a stream. The headers that `shows_a_token` names do not go on; `hops`
-/// are the gateways on the way.
+/// by itself; the body stays a stream. What shows one of `tokens` does not go on; `hops` are the
+/// gateways on the way.
 pub(super) fn outgoing(
     upstream: &Upstream,
     path_and_query: &str,
     request: &Request,
     credentials: &[Attached<'_>],
-    shows_a_token: &[String],
+    tokens: &Tokens<'_>,
     hops: &str,
 ) -> Result<Request, Failure> {
     let refused = |_| Refusal::BadRequest("the request cannot be sent on".to_owned());
@@ -112,8 +113,12 @@ pub(super) fn outgoing(
     // The one upgrade that the runtime carries through; it makes the headers for it.
     let upgrade = headers.get("upgrade").ok().flatten();
     let is_websocket = upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
+    let shows_a_token = tokens.recogniser(upstream);
     for name in runtime::header_names(&headers) {
-        if headers::ends_here(&name, connection.as_deref()) {
+        let value = || Some(runtime::header(&headers, &name)?.expose_secret());
+        if headers::ends_here(&name, connection.as_deref())
+            || (!tokens.is_empty() && value().is_some_and(|value| shows_a_token(&name, &value)))
+        {
             headers.delete(&name).map_err(refused)?;
         }
     }
@@ -121,9 +126,6 @@ pub(super) fn outgoing(
         headers.set("upgrade", "websocket").map_err(refused)?;
     }
     headers.set("cdn-loop", hops).map_err(refused)?;
-    for name in shows_a_token {
-        headers.delete(name).map_err(refused)?;
-    }
     for placed in &placed {
         if let Placed::Header(name, value) = placed {
             headers.set(name, value).map_err(|_| {

@@ -100,11 +100,9 @@ async fn admit_and_send(
         return Err(refusal.into());
     }
     let credentials = together(&upstream.credentials, credentials)?;
-    let shows_a_token = tokens.shown_in(request, upstream);
     let hops = hops(caller_headers, host)?;
     let send = async |request: &Request, credentials: &[Attached<'_>]| {
-        let outgoing =
-            outgoing(upstream, path_and_query, request, credentials, &shows_a_token, &hops)?;
+        let outgoing = outgoing(upstream, path_and_query, request, credentials, &tokens, &hops)?;
         runtime::fetch(&outgoing, upstream.timeout).await
     };
 
