@@ -173,16 +173,32 @@ pub fn in_a_batch_a_token_admits_outside_alone_and_goes_on_nowhere(stage: &Stage
     assert_eq!(parts(&answer)[0].0, 200);
 }
 
+pub fn a_batch_knows_the_gateways_on_its_way(stage: &Stage) {
+    let address = stage.stubs.address("gateway");
+    let send = |hops: &str| {
+        let requests = json!([{ "upstream": "bearer", "path": "/x" }]);
+        parts(&batch(stage, requests).bearer(TOKEN).header("cdn-loop", hops).send()).remove(0)
+    };
+    assert_eq!(send(&address).0, 500);
+    let headers = send("other.example").1["headers"].to_string();
+    assert!(headers.contains(&format!("other.example, {address}")), "{headers}");
+}
+
 pub fn a_batch_follows_no_redirect_and_retries_a_refused_key(stage: &Stage) {
     let requests = json!([
         { "upstream": "bearer", "path": "/status/302" },
         { "upstream": "rotated_both", "path": "/wants/5ecret-other", "method": "POST", "body": "b" },
+        {
+            "upstream": "rotated_both", "path": "/wants/5ecret-other", "method": "POST",
+            "body": "b".repeat(64 * 1024 + 1),
+        },
     ]);
     let answer = batch(stage, requests).bearer(TOKEN).send();
     let redirect = &answer.json()["result"][0];
     assert_eq!(redirect["status"], 302);
     assert_eq!(redirect["headers"]["location"], "http://elsewhere.invalid/");
-    assert_eq!(parts(&answer)[1].0, 200);
+    let statuses: Vec<u64> = parts(&answer).iter().map(|(status, _)| *status).collect();
+    assert_eq!(statuses, [302, 200, 401]);
     let line = stage.stubs.log_line(answer.header("x-request-id").unwrap());
     assert_eq!(line["retries"], 1);
 }

@@ -96,6 +96,10 @@ pub fn either_of_two_tokens_admits_while_one_is_missing(stage: &Stage) {
     let answer = stage.stubs.gateway("GET", "/proxy/rotating/x").bearer(TOKEN).send();
     assert_eq!(answer.status, 200, "{answer:?}");
     stage.stubs.gateway("GET", "/proxy/rotating/x").bearer("wrong").send().is_unauthenticated();
+    // What looks like a token might be the one that could not be had: it does not go on.
+    let call = stage.stubs.gateway("GET", "/proxy/rotating_query/x").bearer("perhaps-the-other");
+    let answer = call.header("proxy-authorization", format!("Bearer {TOKEN}")).send();
+    assert_eq!((answer.status, answer.got_header("authorization")), (200, None));
 }
 
 pub fn the_tokens_of_several_callers_are_fetched_at_once(stage: &Stage) {

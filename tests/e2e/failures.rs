@@ -81,14 +81,22 @@ pub fn what_cannot_be_sent_again_is_not(stage: &Stage) {
 }
 
 pub fn the_upstreams_refusal_is_handed_on_when_the_fallback_is_no_better(stage: &Stage) {
-    for (upstream, retries) in
-        [("rotated", json!(1)), ("half_rotated", json!(null)), ("bearer", json!(null))]
-    {
-        let path = format!("/proxy/{upstream}/wants/what-nobody-has");
+    // The last two have no fallback, or have used it already.
+    for (upstream, sent) in [("rotated", 2), ("half_rotated", 1), ("bearer", 1), ("fallback", 1)] {
+        let target = format!("/wants/what-nobody-has?{upstream}");
+        let path = format!("/proxy/{upstream}{target}");
         let answer = stage.stubs.gateway("GET", &path).bearer(TOKEN).send();
         assert_eq!((answer.status, answer.body.as_str()), (401, "another key, please"));
+        assert_eq!(stage.upstream.seen(&target), sent, "{upstream}");
         let line = stage.stubs.log_line(answer.header("x-request-id").unwrap());
-        assert_eq!(line["retries"], retries, "{line}");
+        assert_eq!(line["retries"].as_u64().unwrap_or(0) + 1, sent as u64, "{line}");
+    }
+    // Another refusal is none of the key's.
+    for status in [403, 429, 500] {
+        let target = format!("/status/{status}?rotated");
+        let path = format!("/proxy/rotated{target}");
+        assert_eq!(stage.stubs.gateway("GET", &path).bearer(TOKEN).send().status, status);
+        assert_eq!(stage.upstream.seen(&target), 1, "{status}");
     }
 }
 

@@ -80,6 +80,7 @@ trials! {
         a_batch_that_is_malformed_or_too_large_is_refused,
         the_requests_of_a_batch_run_at_once,
         in_a_batch_a_token_admits_outside_alone_and_goes_on_nowhere,
+        a_batch_knows_the_gateways_on_its_way,
         a_batch_follows_no_redirect_and_retries_a_refused_key,
         a_body_that_is_no_text_comes_back_as_base64;
     callers: a_token_is_taken_in_each_of_the_four_ways_and_never_sent_on,

@@ -77,6 +77,7 @@ pub fn paths_and_methods_narrow_an_upstream(stage: &Stage) {
     // An upstream that answers TRACE would send the credential back.
     let answer = stage.stubs.gateway("TRACE", "/proxy/bearer/traced").bearer(TOKEN).send();
     answer.is_refused(405, 40501, "Method not allowed");
+    assert_eq!(answer.header("allow"), Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     assert!(!stage.upstream.has_seen("/traced"));
 }
 

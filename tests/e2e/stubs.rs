@@ -101,6 +101,14 @@ impl Stubs {
 
     /// Where secrets or tokens stand in the gateway's Wasm memory.
     pub fn residue(&self) -> Vec<String> {
+        // A trace too large to be overwritten by chance, where what is freed were not wiped.
+        let entry = json!({
+            "upstream": "query", "method": "POST", "path": "/x",
+            "body": format!("{TOKEN} ").repeat(10_000),
+        });
+        let batch = json!({ "requests": [entry] }).to_string();
+        let answer = self.gateway("POST", "/batch").bearer(TOKEN).body(batch).send();
+        assert_eq!(answer.status, 200);
         memory::search(self.ports["inspector"], &["gateway", "admin", "broken", "patterns"], MARK)
     }
 
@@ -338,6 +346,10 @@ fn upstreams(base_url: &str) -> Value {
         })),
         "public": upstream(json!({ "callers": "public" })),
         "rotating": upstream(json!({ "callers": ["NOT_FOUND", "TOKEN"] })),
+        "rotating_query": upstream(json!({
+            "callers": ["NOT_FOUND", "TOKEN"],
+            "credentials": [{ "type": "query", "name": "key", "secret": "KEY" }],
+        })),
         "two_callers": upstream(json!({ "callers": ["PAIR_A", "PAIR_B"] })),
         "unreachable_query": upstream(json!({
             "base_url": "http://127.0.0.1:1",

@@ -12,7 +12,7 @@
 //! - `/upload/<name>`: as soon as the body's first bytes are there, tells the test
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Read, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex},
@@ -31,12 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Upstream {
     pub address: SocketAddr,
     events: Arc<(Mutex<BTreeSet<String>>, Condvar)>,
+    seen: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
 impl Upstream {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let upstream = Self { address: listener.local_addr().unwrap(), events: Arc::default() };
+        let address = listener.local_addr().unwrap();
+        let upstream = Self { address, events: Arc::default(), seen: Arc::default() };
         let served = upstream.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -63,7 +65,12 @@ impl Upstream {
 
     /// Whether a request for exactly this target has come.
     pub fn has_seen(&self, target: &str) -> bool {
-        self.events.0.lock().unwrap().contains(&format!("target {target}"))
+        self.seen(target) > 0
+    }
+
+    /// How many requests for exactly this target have come.
+    pub fn seen(&self, target: &str) -> usize {
+        self.seen.lock().unwrap().get(target).copied().unwrap_or(0)
     }
 
     fn serve(&self, mut stream: TcpStream) -> Option<()> {
@@ -78,6 +85,7 @@ impl Upstream {
         let mut request = httparse::Request::new(&mut headers);
         request.parse(&head).ok()?;
         let target = request.path?;
+        *self.seen.lock().unwrap().entry(target.to_owned()).or_default() += 1;
         self.signal(&format!("target {target}"));
         let header = |name: &str| {
             let found = request.headers.iter().find(|it| it.name.eq_ignore_ascii_case(name))?;
