@@ -14,10 +14,12 @@ use crate::{build, process, root, step, tools::Tools};
 pub fn run() -> Result<()> {
     let tools = Tools::ensure()?;
     ensure_components()?;
-    timed("formatting", || cargo(&["fmt", "--all", "--check"], "`cargo fmt --all` mends it"))?;
+    timed("formatting", || {
+        cargo("formatting", &["fmt", "--all", "--check"], "`cargo fmt --all` mends it")
+    })?;
     timed("lints", || {
         let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-Dwarnings"];
-        cargo(&arguments, "The messages are above")
+        cargo("lints", &arguments, "The messages are above")
     })?;
     timed("documentation", || {
         let mut command = build::cargo();
@@ -29,12 +31,12 @@ pub fn run() -> Result<()> {
     timed("build", || build::with(&tools))?;
     timed("tests", || {
         let mend = "The failures are above; `cargo test --test e2e -- NAME` runs one alone";
-        cargo(&["test", "--workspace", "--locked"], mend)
+        cargo("tests", &["test", "--workspace", "--locked"], mend)
     })
 }
 
-fn cargo(arguments: &[&str], mend: &str) -> Result<()> {
-    process::run("it", build::cargo().args(arguments), mend)
+fn cargo(what: &str, arguments: &[&str], mend: &str) -> Result<()> {
+    process::run(what, build::cargo().args(arguments), mend)
 }
 
 /// A minimal Rust has neither.
