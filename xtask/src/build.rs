@@ -48,17 +48,18 @@ pub fn with(tools: &Tools) -> Result<()> {
         "compiling the Worker",
         cargo()
             .args(["build", "-p", "secrets-store-gateway", "--lib", "--release", "--locked"])
-            .args(["--target", WASM_TARGET]),
+            .args(["--target", WASM_TARGET])
+            .env("CARGO_TARGET_DIR", target_folder()),
         "The compiler's message is above",
     )?;
-    let target = target_folder()?;
     // One build at a time: each `dev` of this folder has one when a source changes.
-    let lock = File::create(target.join("xtask-build.lock")).context("cannot lock the build")?;
+    let lock =
+        File::create(target_folder().join("xtask-build.lock")).context("cannot lock the build")?;
     lock.lock().context("cannot lock the build")?;
     // Cargo knows whether something has changed; what comes after it does not, and takes seconds.
     let build = root().join("build");
     let stamp = build.join(".stamp");
-    let recipe = recipe(tools, &target)?;
+    let recipe = recipe(tools)?;
     if build.join("index.js").is_file() && fs::read_to_string(&stamp).is_ok_and(|it| it == recipe) {
         return Ok(());
     }
@@ -80,8 +81,8 @@ pub fn with(tools: &Tools) -> Result<()> {
 }
 
 /// All that the content of `build/` depends on: what cargo made, and what is done with it.
-fn recipe(tools: &Tools, target: &Path) -> Result<String> {
-    let wasm = target.join(WASM_TARGET).join("release/secrets_store_gateway.wasm");
+fn recipe(tools: &Tools) -> Result<String> {
+    let wasm = target_folder().join(WASM_TARGET).join("release/secrets_store_gateway.wasm");
     let mut hasher = DefaultHasher::new();
     for file in [wasm, root().join("Cargo.toml"), root().join("package-lock.json")] {
         fs::read(&file)
@@ -91,20 +92,11 @@ fn recipe(tools: &Tools, target: &Path) -> Result<String> {
     Ok(format!("{}, wasm-opt {}, {:016x}", tools.versions()?, OPTIMIZE.join(" "), hasher.finish()))
 }
 
-/// Where cargo builds: the user may have set it in several places.
-fn target_folder() -> Result<PathBuf> {
-    #[derive(serde::Deserialize)]
-    struct Metadata {
-        target_directory: PathBuf,
-    }
-    let printed = process::output(
-        "asking cargo for its target folder",
-        cargo().args(["metadata", "--no-deps", "--format-version", "1"]),
-        "Its message is above",
-    )?;
-    let metadata: Metadata =
-        serde_json::from_str(&printed).context("cannot read cargo's answer")?;
-    Ok(metadata.target_directory)
+/// Where the Worker is compiled: this clone's own folder, also where the user shares one among
+/// projects. Cargo gives a cdylib's file no hash, so that two clones would take each other's Worker
+/// for their own.
+pub fn target_folder() -> PathBuf {
+    root().join("target")
 }
 
 /// Builds an example, a Worker of its own.

@@ -8,12 +8,20 @@ pub mod store;
 pub mod test;
 pub mod tools;
 
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
-/// The folder of the workspace.
+/// The folder of the workspace: the one around the current folder, since a binary that was compiled
+/// for one clone may be run in another, where they share a target folder.
 pub fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest).to_owned()
+    let compiled_in = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned);
+    let is_root =
+        |folder: &&Path| folder.join("wrangler.toml").is_file() && folder.join("xtask").is_dir();
+    let around = env::current_dir().ok();
+    let around = around.as_deref().and_then(|it| it.ancestors().find(is_root)).map(Path::to_owned);
+    around.or(compiled_in).unwrap_or_default()
 }
 
 /// Says what is done next.

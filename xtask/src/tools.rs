@@ -86,6 +86,7 @@ impl Tools {
         // A request that its caller gives up runs to its end: it is logged, and what it holds is
         // dropped, where otherwise it would be forgotten in Wasm memory.
         command.env("RUN_TO_COMPLETION", "1");
+        command.env("CARGO_TARGET_DIR", build::target_folder());
         command
     }
 
