@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long an upstream may take until its response headers arrive, where `timeout_ms` is not set.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// All settings.
 #[derive(Debug, Default)]
@@ -62,10 +62,8 @@ pub enum Callers {
 #[derive(Debug)]
 pub struct SecretsStoreApi {
     /// `https://api.cloudflare.com/client/v4`, or a stand-in.
-    #[expect(dead_code, reason = "checked here, and read by the REST routes that are to come")]
     pub base_url: BaseUrl,
     /// The only account that is spoken to.
-    #[expect(dead_code, reason = "checked here, and read by the REST routes that are to come")]
     pub account_id: String,
     /// The binding of the account's API token.
     pub token: String,

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use secrets_store_api::Reported;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -96,12 +97,35 @@ impl Refusal {
 
     /// The same, with a result beside the error.
     pub fn answer_with(&self, result: Option<Value>) -> Answer {
-        let (status, code, message) = self.status_code_message();
-        let mut envelope =
-            json!({ "success": false, "errors": [{ "code": code, "message": message }] });
+        let mut envelope = json!({ "success": false, "errors": [self.error()] });
         if let (Some(envelope), Some(result)) = (envelope.as_object_mut(), result) {
             envelope.insert("result".to_owned(), result);
         }
+        self.answer_of(&envelope)
+    }
+
+    /// The answer for a client of the Secrets Store REST API: the envelope in full, as that API has
+    /// it, and before our own error what the API itself says to the same, which such a client knows.
+    pub fn answer_in_full(&self, reported: &[Reported]) -> Answer {
+        let of_the_api = |code: u32, message: &str| json!({ "code": code, "message": message });
+        let mut errors: Vec<Value> =
+            reported.iter().map(|it| of_the_api(it.code, &it.message)).collect();
+        if matches!(self, Self::Unauthenticated | Self::PathNotAllowed) {
+            errors.push(of_the_api(10000, "Authentication error"));
+        }
+        errors.push(self.error());
+        self.answer_of(
+            &json!({ "success": false, "errors": errors, "messages": [], "result": null }),
+        )
+    }
+
+    fn error(&self) -> Value {
+        let (_, code, message) = self.status_code_message();
+        json!({ "code": code, "message": message })
+    }
+
+    fn answer_of(&self, envelope: &Value) -> Answer {
+        let (status, ..) = self.status_code_message();
         let headers = match self {
             // RFC 9110, section 11.6.1: a 401 says how to authenticate. The realm tells nothing.
             Self::Unauthenticated => {
@@ -189,6 +213,39 @@ mod tests {
             names(Refusal::MethodNotAllowed("GET, HEAD".into()).answer()),
             ("allow", "GET, HEAD".to_owned())
         );
+    }
+
+    #[test]
+    fn a_client_of_the_rest_api_gets_its_envelope_in_full() {
+        let errors = |refusal: Refusal, reported: &[Reported]| {
+            let answer = refusal.answer_in_full(reported);
+            let body: Value = serde_json::from_str(&answer.body).unwrap();
+            let rest = json!({ "success": body["success"], "messages": body["messages"] });
+            assert_eq!(rest, json!({ "success": false, "messages": [] }));
+            assert!(body.get("result").is_some_and(Value::is_null));
+            assert_eq!((answer.status, answer.headers), {
+                let own = refusal.answer();
+                (own.status, own.headers)
+            });
+            let errors = body["errors"].as_array().unwrap().clone();
+            errors.iter().map(|it| format!("{} {}", it["code"], it["message"])).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            errors(Refusal::Unauthenticated, &[]),
+            [r#"10000 "Authentication error""#, r#"40101 "Authentication required""#]
+        );
+        assert_eq!(
+            errors(Refusal::PathNotAllowed, &[]),
+            [r#"10000 "Authentication error""#, r#"40301 "Path not allowed""#]
+        );
+        assert_eq!(
+            errors(
+                Refusal::BadRequest("name: must not be empty".into()),
+                &[Reported::known(1001, "secret_name_empty")]
+            ),
+            [r#"1001 "secret_name_empty""#, r#"40001 "name: must not be empty""#]
+        );
+        assert_eq!(errors(Refusal::Configuration, &[]), [r#"50001 "Configuration error""#]);
     }
 
     #[test]

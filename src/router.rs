@@ -6,8 +6,8 @@ use worker::{
 };
 
 use crate::{
-    config::{Settings, Upstream},
-    gateway::{self, Call, Progress, batch, readiness},
+    config::{SecretsStoreApi, Settings, Upstream},
+    gateway::{self, Call, Progress, administration, batch, readiness},
     log,
     response::{Answer, Failure, Refusal},
     runtime,
@@ -24,6 +24,8 @@ enum Route<'a> {
     Readiness,
     Batch,
     Proxy(&'a Upstream, &'a str),
+    /// The REST API: its settings, the account in the path, and what comes after `secrets_store`.
+    SecretsStoreApi(&'a SecretsStoreApi, &'a str, &'a str),
     Unknown,
 }
 
@@ -91,9 +93,18 @@ impl<'a> Route<'a> {
             "/batch" => return Self::Batch,
             _ => {}
         }
-        let Some(rest) = path_and_query.strip_prefix("/proxy/") else { return Self::Unknown };
-        let (name, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        settings.upstream(name).map_or(Self::Unknown, |upstream| Self::Proxy(upstream, rest))
+        if let Some(rest) = path_and_query.strip_prefix("/proxy/") {
+            let (name, rest) = split_segment(rest);
+            return settings.upstream(name).map_or(Self::Unknown, |it| Self::Proxy(it, rest));
+        }
+        if let Some(api) = &settings.secrets_store_api
+            && let Some(rest) = path_and_query.strip_prefix("/client/v4/accounts/")
+            && let (account, rest) = split_segment(rest)
+            && let ("secrets_store", rest) = split_segment(rest.strip_prefix('/').unwrap_or(rest))
+        {
+            return Self::SecretsStoreApi(api, account, rest);
+        }
+        Self::Unknown
     }
 
     fn name(&self) -> &'static str {
@@ -102,6 +113,7 @@ impl<'a> Route<'a> {
             Self::Readiness => "readyz",
             Self::Batch => "batch",
             Self::Proxy(..) => "proxy",
+            Self::SecretsStoreApi(..) => "secrets_store_api",
             Self::Unknown => "unknown",
         }
     }
@@ -117,7 +129,7 @@ impl<'a> Route<'a> {
         let allowed = match self {
             Self::Health | Self::Readiness => "GET, HEAD",
             Self::Batch => "POST",
-            Self::Proxy(..) | Self::Unknown => "",
+            Self::Proxy(..) | Self::SecretsStoreApi(..) | Self::Unknown => "",
         };
         if !allowed.is_empty() && !allowed.split(", ").any(|method| method == request.method()) {
             return Served::refused(Refusal::MethodNotAllowed(allowed.to_owned()).into());
@@ -154,6 +166,18 @@ impl<'a> Route<'a> {
                     Err(failure) => Ok(Served { progress, ..Served::refused(failure)? }),
                 }
             }
+            Self::SecretsStoreApi(api, account, path_and_query) => {
+                let call = administration::Call { api, account, path_and_query, request, host };
+                let gateway::Outcome { progress, result } =
+                    administration::call(call, &secrets).await;
+                match result {
+                    Ok(response) => Ok(Served { progress, response, failure: None }),
+                    Err(refused) => {
+                        let answered = Served::answered(&refused.answer())?;
+                        Ok(Served { progress, failure: Some(refused.failure), ..answered })
+                    }
+                }
+            }
         }
     }
 }
@@ -176,7 +200,11 @@ impl Served {
 /// The host of a request's URL, perhaps with a port, and what comes after it. The runtime gives the
 /// URL as it came, so that what is cut out of it is what the caller sent, byte for byte.
 fn split_url(url: &str) -> (&str, &str) {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    split_segment(url.split_once("://").map_or(url, |(_, rest)| rest))
+}
+
+/// The first segment of a path, and what comes after it.
+fn split_segment(rest: &str) -> (&str, &str) {
     rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()))
 }
 
@@ -196,7 +224,9 @@ mod tests {
             "own": {"base_url":"https://b.example","callers":["T"],"credentials":[],
                     "hosts":["own.gateway.example"]}
         }"#;
-        Settings::parse(Some(upstreams), None).unwrap()
+        let api =
+            r#"{"base_url":"https://c.example","account_id":"0a","token":"K","callers":["T"]}"#;
+        Settings::parse(Some(upstreams), Some(api)).unwrap()
     }
 
     fn route(url: &str) -> String {
@@ -204,6 +234,7 @@ mod tests {
         let (host, path_and_query) = split_url(url);
         match Route::of(host, path_and_query, &settings) {
             Route::Proxy(upstream, rest) => format!("{} {rest}", upstream.name),
+            Route::SecretsStoreApi(_, account, rest) => format!("api of {account} {rest}"),
             route => route.name().to_owned(),
         }
     }
@@ -227,6 +258,15 @@ mod tests {
             ("/", "unknown"),
             ("", "unknown"),
             ("/healthz/", "unknown"),
+            ("/client/v4/accounts/0a/secrets_store/stores?page=1", "api of 0a /stores?page=1"),
+            ("/client/v4/accounts/other/secrets_store/stores/", "api of other /stores/"),
+            ("/client/v4/accounts//secrets_store/quota", "api of  /quota"),
+            ("/client/v4/accounts/0a/secrets_store", "api of 0a "),
+            ("/client/v4/accounts/0a/secrets_store?x", "api of 0a ?x"),
+            ("/client/v4/accounts/0a/secrets_stores", "unknown"),
+            ("/client/v4/accounts/0a/workers", "unknown"),
+            ("/client/v4/accounts/0a", "unknown"),
+            ("/client/v4/user", "unknown"),
         ] {
             assert_eq!(route(&format!("http://gateway.example:8787{path}")), name, "{path}");
         }

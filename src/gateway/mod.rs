@@ -1,5 +1,6 @@
 //! Lending credentials: who may call which upstream, what is attached, and the way there and back.
 
+pub mod administration;
 mod admission;
 pub mod batch;
 pub mod caller;
@@ -42,15 +43,15 @@ pub struct Call<'a> {
     pub caller_headers: &'a Headers,
 }
 
-/// What became of a [`Call`].
-pub struct Outcome {
+/// What became of a call.
+pub struct Outcome<Refused = Failure> {
     /// What the log tells of it beside its result.
     pub progress: Progress,
     /// The upstream's answer, or why there is none.
-    pub result: Result<Response, Failure>,
+    pub result: Result<Response, Refused>,
 }
 
-/// How far a [`Call`] has come.
+/// How far a call has come.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// The binding of the token that admitted the caller; none for a public upstream.

@@ -32,7 +32,7 @@ pub struct Reported {
 
 impl Reported {
     /// An error that the API is known to report.
-    pub(super) const fn known(code: u32, message: &'static str) -> Self {
+    pub const fn known(code: u32, message: &'static str) -> Self {
         Self { code, message: Cow::Borrowed(message) }
     }
 }

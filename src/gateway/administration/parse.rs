@@ -1,0 +1,626 @@
+//! What a request for the REST API asks for, as an operation.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+use secrets_store_api::{
+    CreateSecrets, CreateStore, DeleteSecret, DeleteSecrets, DeleteStore, Direction,
+    DuplicateSecret, GetQuota, GetSecret, GetStore, Invalid, ListSecrets, ListStores, NewSecret,
+    Operation, Page, Reported, Request, Scope, SecretId, SecretOrder, StoreId, StoreOrder,
+    UpdateSecret,
+};
+
+use super::Refused;
+use crate::{
+    json::{self, Reader},
+    response::Refusal,
+};
+
+/// What a request asks for: checked, and ready to be sent.
+#[derive(Debug)]
+pub enum Asked {
+    /// By this request.
+    Request(Request),
+    /// By a duplicate that is to have its source's scopes, which the API wants to be told.
+    DuplicateLikeItsSource(DuplicateSecret),
+}
+
+/// The operation that a method and a path stand for, and its query.
+#[derive(Debug)]
+pub struct Target<'a> {
+    operation: Named,
+    query: &'a str,
+}
+
+/// An operation, by its path.
+#[derive(Debug)]
+enum Named {
+    ListStores,
+    CreateStore,
+    GetStore(StoreId),
+    DeleteStore(StoreId),
+    ListSecrets(StoreId),
+    CreateSecrets(StoreId),
+    DeleteSecrets(StoreId),
+    GetSecret(StoreId, SecretId),
+    UpdateSecret(StoreId, SecretId),
+    DeleteSecret(StoreId, SecretId),
+    DuplicateSecret(StoreId, SecretId),
+    GetQuota,
+}
+
+impl<'a> Target<'a> {
+    /// Finds the operation. `path_and_query` is what comes after `…/secrets_store`.
+    ///
+    /// # Errors
+    ///
+    /// 404, and 405 where the path has other methods.
+    pub fn of(method: &str, path_and_query: &'a str) -> Result<Self, Refused> {
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+        let not_allowed = |allow: &str| Refusal::MethodNotAllowed(allow.to_owned()).into();
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let operation = match (segments.as_slice(), method) {
+            (["stores"], "GET") => Named::ListStores,
+            (["stores"], "POST") => Named::CreateStore,
+            (["stores"], _) => return Err(not_allowed("GET, POST")),
+            (["stores", store], "GET") => Named::GetStore(store_id(store)?),
+            (["stores", store], "DELETE") => Named::DeleteStore(store_id(store)?),
+            (["stores", _], _) => return Err(not_allowed("GET, DELETE")),
+            (["stores", store, "secrets"], "GET") => Named::ListSecrets(store_id(store)?),
+            (["stores", store, "secrets"], "POST") => Named::CreateSecrets(store_id(store)?),
+            (["stores", store, "secrets"], "DELETE") => Named::DeleteSecrets(store_id(store)?),
+            (["stores", _, "secrets"], _) => return Err(not_allowed("GET, POST, DELETE")),
+            (["stores", store, "secrets", secret], "GET") => {
+                Named::GetSecret(store_id(store)?, secret_id(secret)?)
+            }
+            (["stores", store, "secrets", secret], "PATCH") => {
+                Named::UpdateSecret(store_id(store)?, secret_id(secret)?)
+            }
+            (["stores", store, "secrets", secret], "DELETE") => {
+                Named::DeleteSecret(store_id(store)?, secret_id(secret)?)
+            }
+            (["stores", _, "secrets", _], _) => return Err(not_allowed("GET, PATCH, DELETE")),
+            (["stores", store, "secrets", secret, "duplicate"], "POST") => {
+                Named::DuplicateSecret(store_id(store)?, secret_id(secret)?)
+            }
+            (["stores", _, "secrets", _, "duplicate"], _) => return Err(not_allowed("POST")),
+            (["quota"], "GET") => Named::GetQuota,
+            (["quota"], _) => return Err(not_allowed("GET")),
+            _ => return Err(Refusal::NotFound.into()),
+        };
+        Ok(Self { operation, query })
+    }
+
+    /// Whether the operation has a body.
+    pub fn has_body(&self) -> bool {
+        matches!(
+            self.operation,
+            Named::CreateStore
+                | Named::CreateSecrets(_)
+                | Named::DeleteSecrets(_)
+                | Named::UpdateSecret(..)
+                | Named::DuplicateSecret(..)
+        )
+    }
+
+    /// Reads the query and the body.
+    ///
+    /// # Errors
+    ///
+    /// 400, with everything that is wrong.
+    pub fn read(&self, body: &str) -> Result<Asked, Refused> {
+        let query = Parameters::of(self.query);
+        match &self.operation {
+            Named::ListStores => {
+                query.only(&["page", "per_page", "order", "direction"])?;
+                checked(&ListStores {
+                    page: query.page()?,
+                    order: query.one_of("order", &StoreOrder::ALL, |it| it.as_str())?,
+                    direction: query.one_of("direction", &Direction::ALL, |it| it.as_str())?,
+                })
+            }
+            Named::CreateStore => {
+                query.only(&[])?;
+                checked(&read(body, |root| {
+                    let name = root.fields(&["name"])?.optionally("name", text)?;
+                    Some(CreateStore { name: name.unwrap_or_default() })
+                })?)
+            }
+            Named::GetStore(store) => {
+                query.only(&[])?;
+                checked(&GetStore { store: store.clone() })
+            }
+            Named::DeleteStore(store) => {
+                query.only(&["force"])?;
+                let force = query.one_of("force", &["true", "false"], |it| it)?;
+                checked(&DeleteStore { store: store.clone(), force: force == Some("true") })
+            }
+            Named::ListSecrets(store) => {
+                query.only(&["page", "per_page", "search", "scopes", "order", "direction"])?;
+                let scopes = query.all("scopes").flat_map(|it| it.split(','));
+                checked(&ListSecrets {
+                    store: store.clone(),
+                    page: query.page()?,
+                    search: query.all("search").last().map(str::to_owned),
+                    scopes: scopes.map(scope).collect(),
+                    order: query.one_of("order", &SecretOrder::ALL, |it| it.as_str())?,
+                    direction: query.one_of("direction", &Direction::ALL, |it| it.as_str())?,
+                })
+            }
+            Named::CreateSecrets(store) => {
+                query.only(&[])?;
+                let secrets = read(body, |root| {
+                    if root.value().is_array() {
+                        root.list(|entry| new_secret(&entry))
+                    } else {
+                        new_secret(root).map(|secret| vec![secret])
+                    }
+                })?;
+                checked(&CreateSecrets { store: store.clone(), secrets })
+            }
+            Named::DeleteSecrets(store) => {
+                query.only(&[])?;
+                let secrets = read(body, |root| {
+                    let fields = root.fields(&["secret_ids"])?;
+                    let secrets = fields.optionally("secret_ids", |it| {
+                        it.list(|id| {
+                            SecretId::parse(id.text()?).or_else(|| id.mistake("is not an id"))
+                        })
+                    })?;
+                    Some(secrets.unwrap_or_default())
+                })?;
+                checked(&DeleteSecrets { store: store.clone(), secrets })
+            }
+            Named::GetSecret(store, secret) => {
+                query.only(&[])?;
+                checked(&GetSecret { store: store.clone(), secret: secret.clone() })
+            }
+            Named::UpdateSecret(store, secret) => {
+                query.only(&[])?;
+                checked(&read(body, |root| {
+                    let fields = root.fields(&["value", "scopes", "comment"])?;
+                    let value = fields.optionally("value", text);
+                    let scopes = fields.optionally("scopes", scopes);
+                    let comment = fields.optionally("comment", text);
+                    Some(UpdateSecret {
+                        store: store.clone(),
+                        secret: secret.clone(),
+                        value: value?.map(Into::into),
+                        scopes: scopes?,
+                        comment: comment?,
+                    })
+                })?)
+            }
+            Named::DeleteSecret(store, secret) => {
+                query.only(&[])?;
+                checked(&DeleteSecret { store: store.clone(), secret: secret.clone() })
+            }
+            Named::DuplicateSecret(store, secret) => {
+                query.only(&[])?;
+                let (duplicate, has_scopes) = read(body, |root| {
+                    let fields = root.fields(&["name", "scopes", "comment"])?;
+                    let name = fields.optionally("name", text);
+                    let scopes = fields.optionally("scopes", scopes);
+                    let comment = fields.optionally("comment", text);
+                    let scopes = scopes?;
+                    let has_scopes = scopes.is_some();
+                    let duplicate = DuplicateSecret {
+                        store: store.clone(),
+                        secret: secret.clone(),
+                        name: name?.unwrap_or_default(),
+                        scopes: scopes.unwrap_or_default(),
+                        comment: comment?,
+                    };
+                    Some((duplicate, has_scopes))
+                })?;
+                if has_scopes {
+                    return checked(&duplicate);
+                }
+                // Whatever scopes its source has: the rest is checked now.
+                checked(&DuplicateSecret { scopes: vec![Scope::Workers], ..duplicate.clone() })?;
+                Ok(Asked::DuplicateLikeItsSource(duplicate))
+            }
+            Named::GetQuota => {
+                query.only(&[])?;
+                checked(&GetQuota)
+            }
+        }
+    }
+}
+
+/// An operation that is wrong: what is wrong with it, and what the API says to that.
+impl From<Invalid> for Refused {
+    fn from(invalid: Invalid) -> Self {
+        let mut reported: Vec<Reported> = Vec::new();
+        for mistake in &invalid.0 {
+            if let Some(word) = &mistake.reported
+                && !reported.contains(word)
+            {
+                reported.push(word.clone());
+            }
+        }
+        Self { failure: Refusal::BadRequest(invalid.to_string()).into(), reported }
+    }
+}
+
+/// A body that is no text.
+pub fn not_utf8() -> Refused {
+    not_json("the body is not UTF-8".to_owned())
+}
+
+fn not_json(message: String) -> Refused {
+    Refused {
+        failure: Refusal::BadRequest(message).into(),
+        reported: vec![Reported::known(1001, "invalid_json_body")],
+    }
+}
+
+fn checked(operation: &impl Operation) -> Result<Asked, Refused> {
+    Ok(Asked::Request(operation.request()?))
+}
+
+/// Reads a body. Fields that are missing are left to the operation's own checks.
+fn read<T>(body: &str, read: impl FnOnce(&Reader<'_>) -> Option<T>) -> Result<T, Refused> {
+    json::read("", body, read).map_err(|mistakes| not_json(mistakes.to_string()))
+}
+
+fn text(field: Reader<'_>) -> Option<String> {
+    field.text().map(str::to_owned)
+}
+
+fn scopes(field: Reader<'_>) -> Option<Vec<Scope>> {
+    field.list(|word| word.text().map(scope))
+}
+
+/// A scope; what is none is told with the other mistakes of its operation.
+fn scope(word: &str) -> Scope {
+    Scope::parse(word).unwrap_or_else(|| Scope::Other(word.to_owned()))
+}
+
+fn new_secret(entry: &Reader<'_>) -> Option<NewSecret> {
+    let fields = entry.fields(&["name", "value", "scopes", "comment"])?;
+    let name = fields.optionally("name", text);
+    let value = fields.optionally("value", text);
+    let scopes = fields.optionally("scopes", scopes);
+    let comment = fields.optionally("comment", text);
+    Some(NewSecret {
+        name: name?.unwrap_or_default(),
+        value: value?.unwrap_or_default().into(),
+        scopes: scopes?.unwrap_or_default(),
+        comment: comment?,
+    })
+}
+
+fn store_id(id: &str) -> Result<StoreId, Refused> {
+    StoreId::parse(id).ok_or_else(|| no_id(id, "store_not_found"))
+}
+
+fn secret_id(id: &str) -> Result<SecretId, Refused> {
+    SecretId::parse(id).ok_or_else(|| no_id(id, "secret_not_found"))
+}
+
+/// What cannot be an id names nothing.
+fn no_id(id: &str, not_found: &'static str) -> Refused {
+    let reported = match id {
+        "" => Reported::known(1000, "not found"),
+        _ => Reported::known(1001, not_found),
+    };
+    Refused { failure: Refusal::NotFound.into(), reported: vec![reported] }
+}
+
+/// The parameters of a query (application/x-www-form-urlencoded).
+struct Parameters<'a>(Vec<(Cow<'a, str>, String)>);
+
+impl<'a> Parameters<'a> {
+    fn of(query: &'a str) -> Self {
+        let decode = |text: &str| {
+            percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+        };
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        Self(
+            pairs
+                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+                .map(|(name, value)| (decode(name).into(), decode(value)))
+                .collect(),
+        )
+    }
+
+    fn all<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'s str> {
+        self.0.iter().filter(move |(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter that nobody reads would be a wish that is not heard.
+    fn only(&self, known: &[&str]) -> Result<(), Refused> {
+        match self.0.iter().find(|(name, _)| !known.contains(&name.as_ref())) {
+            None => Ok(()),
+            Some(_) if known.is_empty() => Err(wrong("this request takes no query".to_owned())),
+            Some(_) => {
+                Err(wrong(format!("unknown query parameter; known are {}", known.join(", "))))
+            }
+        }
+    }
+
+    fn page(&self) -> Result<Page, Refused> {
+        Ok(Page { page: self.number("page")?, per_page: self.number("per_page")? })
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u32>, Refused> {
+        let Some(value) = self.all(name).last() else { return Ok(None) };
+        let number = value.parse().map_err(|_| wrong(format!("{name}: must be a whole number")));
+        number.map(Some)
+    }
+
+    fn one_of<T: Copy>(
+        &self,
+        name: &str,
+        known: &[T],
+        word: impl Fn(T) -> &'static str,
+    ) -> Result<Option<T>, Refused> {
+        let Some(value) = self.all(name).last() else { return Ok(None) };
+        let found = known.iter().copied().find(|it| word(*it) == value);
+        if found.is_none() {
+            let words: Vec<_> = known.iter().map(|it| word(*it)).collect();
+            return Err(wrong(format!("{name}: must be one of {}", words.join(", "))));
+        }
+        Ok(found)
+    }
+}
+
+fn wrong(message: String) -> Refused {
+    Refusal::BadRequest(message).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use secrets_store_api::ExposeSecret as _;
+
+    use super::*;
+
+    fn read(method: &str, path_and_query: &str, body: &str) -> Result<Asked, Refused> {
+        Target::of(method, path_and_query)?.read(body)
+    }
+
+    /// The request that is sent.
+    fn sent(method: &str, path_and_query: &str, body: &str) -> (&'static str, String, String) {
+        match read(method, path_and_query, body) {
+            Ok(Asked::Request(request)) => {
+                let body = request.body.map(|body| body.expose_secret().to_owned());
+                (request.method, request.path_and_query, body.unwrap_or_default())
+            }
+            other => panic!("{method} {path_and_query} {body}: {other:?}"),
+        }
+    }
+
+    /// The message of a 400, and what the API says to the same.
+    fn told(method: &str, path_and_query: &str, body: &str) -> (String, Vec<String>) {
+        match read(method, path_and_query, body) {
+            Err(Refused { failure, reported }) => match failure.refusal {
+                Refusal::BadRequest(message) => {
+                    (message, reported.into_iter().map(|it| it.message.into_owned()).collect())
+                }
+                other => panic!("{method} {path_and_query} {body}: {other:?}"),
+            },
+            other => panic!("{method} {path_and_query} {body}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_asked_is_sent_on_as_the_api_wants_it() {
+        for (method, path_and_query, body) in [
+            ("GET", "/stores", ""),
+            ("GET", "/stores?page=2&per_page=1&order=created&direction=desc", ""),
+            ("POST", "/stores", r#"{"name":"s"}"#),
+            ("GET", "/stores/a1", ""),
+            ("DELETE", "/stores/a1", ""),
+            ("DELETE", "/stores/a1?force=true", ""),
+            ("GET", "/stores/a1/secrets", ""),
+            ("GET", "/stores/a1/secrets?search=a%20b&scopes=workers&scopes=dex&order=status", ""),
+            (
+                "POST",
+                "/stores/a1/secrets",
+                r#"[{"name":"A","value":"v","scopes":["workers"],"comment":"c"}]"#,
+            ),
+            ("DELETE", "/stores/a1/secrets", r#"{"secret_ids":["b2","c3"]}"#),
+            ("GET", "/stores/a1/secrets/b2", ""),
+            ("PATCH", "/stores/a1/secrets/b2", r#"{"value":"v","scopes":["dex"],"comment":""}"#),
+            ("DELETE", "/stores/a1/secrets/b2", ""),
+            (
+                "POST",
+                "/stores/a1/secrets/b2/duplicate",
+                r#"{"name":"B","scopes":["ai_gateway"],"comment":"c"}"#,
+            ),
+            ("GET", "/quota", ""),
+        ] {
+            let expected = (method, path_and_query.to_owned(), body.to_owned());
+            assert_eq!(sent(method, path_and_query, body), expected);
+        }
+    }
+
+    #[test]
+    fn other_spellings_are_sent_in_the_apis() {
+        let one = r#"{"scopes":["ai-gateway"],"value":"v","comment":null,"name":"A"}"#;
+        let (_, _, body) = sent("POST", "/stores/a1/secrets", one);
+        assert_eq!(body, r#"[{"name":"A","value":"v","scopes":["ai_gateway"]}]"#);
+        let (_, path, _) =
+            sent("GET", "/stores/a1/secrets?scopes=workers,ai-gateway&search=a+b", "");
+        assert_eq!(path, "/stores/a1/secrets?search=a%20b&scopes=workers&scopes=ai_gateway");
+        let (_, path, _) = sent("DELETE", "/stores/a1?force=false", "");
+        assert_eq!(path, "/stores/a1");
+    }
+
+    #[test]
+    fn a_duplicate_without_scopes_is_to_have_its_sources() {
+        let path = "/stores/a1/secrets/b2/duplicate";
+        let asked = read("POST", path, r#"{"name":"B"}"#).unwrap();
+        let Asked::DuplicateLikeItsSource(duplicate) = asked else { panic!("{asked:?}") };
+        assert_eq!((duplicate.name.as_str(), duplicate.scopes.len()), ("B", 0));
+        // The rest is checked before anything is sent, and no scopes are not the same as none given.
+        assert_eq!(told("POST", path, r#"{"name":""}"#).1, ["secret_name_empty"]);
+        assert_eq!(told("POST", path, r#"{"name":"B","scopes":[]}"#).1, ["secret_scopes_empty"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_field_and_in_the_apis_words() {
+        let secrets = "/stores/a1/secrets";
+        for (method, path, body, message, words) in [
+            (
+                "POST",
+                secrets,
+                r#"[{"name":"A","value":"5ecret","scopes":["workers"]},{"value":"5ecret","scopes":["x"]}]"#,
+                "[1].name: must not be empty; [1].scopes[0]: must be one of workers, ai_gateway, \
+                 dex, access, containers, websearch",
+                &["secret_name_empty", "secret_scope_invalid"][..],
+            ),
+            (
+                "POST",
+                secrets,
+                r#"{"name":"A"}"#,
+                "[0].value: must not be empty; [0].scopes: must have at least one scope",
+                &["secret_scopes_empty"],
+            ),
+            ("POST", secrets, "[]", "body: must have at least one secret", &[]),
+            (
+                "POST",
+                secrets,
+                r#"[{"name":7,"value":["5ecret"],"scopes":"workers"}]"#,
+                "[0].name: must be a string; [0].value: must be a string; [0].scopes: must be a list",
+                &["invalid_json_body"],
+            ),
+            (
+                "POST",
+                secrets,
+                r#"[{"name":"A","valeu":"5ecret"}]"#,
+                "[0].valeu: unknown field; known are name, value, scopes, comment",
+                &["invalid_json_body"],
+            ),
+            (
+                "POST",
+                secrets,
+                r#"[{"name":"A","value":"5ecret"#,
+                "not valid JSON (line 1, column 28)",
+                &["invalid_json_body"],
+            ),
+            ("POST", secrets, "", "not valid JSON (line 1, column 0)", &["invalid_json_body"]),
+            ("POST", secrets, "\"5ecret\"", "must be a table", &["invalid_json_body"]),
+            ("DELETE", secrets, "{}", "secret_ids: must name at least one secret", &[]),
+            (
+                "DELETE",
+                secrets,
+                r#"{"secret_ids":["../x"]}"#,
+                "secret_ids[0]: is not an id",
+                &["invalid_json_body"],
+            ),
+            (
+                "PATCH",
+                "/stores/a1/secrets/b2",
+                "{}",
+                "body: must change value, scopes or comment",
+                &[],
+            ),
+            ("POST", "/stores", "{}", "name: must not be empty", &[]),
+            ("GET", "/stores?page=0", "", "page: must be a whole number from 1", &[]),
+            ("GET", "/stores?page=x", "", "page: must be a whole number", &[]),
+            (
+                "GET",
+                "/stores?order=status",
+                "",
+                "order: must be one of name, created, modified",
+                &[],
+            ),
+            ("DELETE", "/stores/a1?force=yes", "", "force: must be one of true, false", &[]),
+            (
+                "GET",
+                "/stores/a1/secrets?scope=workers",
+                "",
+                "unknown query parameter; known are page, per_page, search, scopes, order, direction",
+                &[],
+            ),
+            ("GET", "/quota?x", "", "this request takes no query", &[]),
+            (
+                "GET",
+                "/stores/a1/secrets?scopes=x",
+                "",
+                "scopes[0]: must be one of workers, ai_gateway, dex, access, containers, websearch",
+                &["secret_scope_invalid"],
+            ),
+        ] {
+            let words = words.iter().map(|it| (*it).to_owned()).collect();
+            assert_eq!(told(method, path, body), (message.to_owned(), words), "{path} {body}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_path_is_a_404_and_a_wrong_method_a_405() {
+        for path in [
+            "",
+            "/",
+            "/quota/",
+            "/stores/",
+            "/stores//secrets",
+            "/store",
+            "/stores/a1/secret",
+            "/stores/a1/secrets/",
+            "/stores/a1/secrets/b2/",
+            "/stores/a1/secrets/b2/copy",
+            "//stores",
+            "/stores/a1/secrets/b2/duplicate/x",
+            "/stores/a%2fb",
+            "/stores/..",
+            "/stores/a1/secrets/%2e%2e",
+        ] {
+            let refused = read("GET", path, "").unwrap_err();
+            assert_eq!(refused.failure.refusal, Refusal::NotFound, "{path}");
+        }
+        let words = |path| {
+            let refused = read("GET", path, "").unwrap_err();
+            refused.reported.into_iter().map(|it| (it.code, it.message.into_owned())).next()
+        };
+        assert_eq!(words("/stores/"), Some((1000, "not found".to_owned())));
+        assert_eq!(words("/stores/a%2fb"), Some((1001, "store_not_found".to_owned())));
+        assert_eq!(words("/stores/a1/secrets/%00"), Some((1001, "secret_not_found".to_owned())));
+        assert_eq!(words("/elsewhere"), None);
+        for (method, path, allow) in [
+            ("PUT", "/stores", "GET, POST"),
+            ("POST", "/stores/a1", "GET, DELETE"),
+            ("PATCH", "/stores/a1/secrets", "GET, POST, DELETE"),
+            ("POST", "/stores/a1/secrets/b2", "GET, PATCH, DELETE"),
+            ("GET", "/stores/a1/secrets/b2/duplicate", "POST"),
+            ("HEAD", "/quota", "GET"),
+        ] {
+            let refused = read(method, path, "").unwrap_err();
+            assert_eq!(refused.failure.refusal, Refusal::MethodNotAllowed(allow.to_owned()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_makes_the_reader_panic(
+            method in "GET|POST|PATCH|DELETE|PUT",
+            path in "(/stores|/quota|/secrets|/duplicate|/[ -~]{0,3}){0,5}(\\?[ -~]{0,20})?",
+            body in ".{0,60}",
+        ) {
+            let _ = read(&method, &path, &body);
+        }
+
+        #[test]
+        fn what_is_sent_stays_below_the_accounts_store(
+            store in "[ -~]{1,10}",
+            secret in "[ -~]{1,10}",
+            search in "[ -~]{0,10}",
+        ) {
+            let path = format!("/stores/{store}/secrets/{secret}");
+            if let Ok(Asked::Request(request)) = read("GET", &path, "") {
+                prop_assert_eq!(request.path_and_query, path);
+                prop_assert!(!store.contains(['.', '/', '%', '?', '#']));
+            }
+            if let Ok(Asked::Request(request)) =
+                read("GET", &format!("/stores/a1/secrets?search={search}"), "")
+            {
+                let (path, query) = request.path_and_query.split_once('?').unwrap();
+                prop_assert_eq!(path, "/stores/a1/secrets");
+                prop_assert!(!query.contains(['#', ' ', '/']));
+            }
+        }
+    }
+}
