@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use xtask::{
     process::{self, Process},
@@ -22,11 +23,15 @@ use crate::{
 /// How long it may take to start: its tools are there, the Worker is built.
 const START: Duration = Duration::from_secs(120);
 
+/// The account and the store of the shipped settings.
+const ZEROS: &str = "00000000000000000000000000000000";
+
 /// A running `cargo xtask dev`.
 pub struct Dev {
     process: Process,
     state: TempDir,
-    curl: String,
+    /// The lines that it printed to be tried.
+    curls: [String; 2],
     turn: Mutex<()>,
     log: Arc<Mutex<Vec<String>>>,
 }
@@ -51,15 +56,17 @@ impl Dev {
             },
         )
         .unwrap();
-        let Ok(curl) = curl.recv_timeout(START) else {
-            panic!("`cargo xtask dev` did not start: {:#?}", log.lock().unwrap());
-        };
-        Self { process, state, curl, turn: Mutex::new(()), log }
+        let curls = [(); 2].map(|()| {
+            curl.recv_timeout(START).unwrap_or_else(|_| {
+                panic!("`cargo xtask dev` did not start: {:#?}", log.lock().unwrap())
+            })
+        });
+        Self { process, state, curls, turn: Mutex::new(()), log }
     }
 
     /// The address in the line that it printed.
     fn address(&self) -> String {
-        let url = self.curl.split(' ').nth(1).unwrap();
+        let url = self.curls[0].split(' ').nth(1).unwrap();
         url.split('/').take(3).collect::<Vec<_>>().join("/")
     }
 
@@ -71,11 +78,29 @@ impl Dev {
         call("GET", &format!("{}{path}", self.address()))
     }
 
-    /// What the line that it printed does.
-    fn run_curl(&self) -> Answer {
-        let (command, header) = self.curl.split_once(" -H '").unwrap();
-        let (name, value) = header.trim_end_matches('\'').split_once(": ").unwrap();
-        call("GET", command.strip_prefix("curl ").unwrap()).header(name, value).send()
+    /// What a line that it printed does: `curl URL -H 'NAME: VALUE' -d 'BODY'`.
+    fn run_curl(&self, line: usize) -> Answer {
+        let (command, rest) = self.curls[line].split_once(" -H '").unwrap();
+        let (header, rest) = rest.split_once('\'').unwrap();
+        let (name, value) = header.split_once(": ").unwrap();
+        let url = command.strip_prefix("curl ").unwrap();
+        match rest.strip_prefix(" -d '").and_then(|it| it.strip_suffix('\'')) {
+            None => call("GET", url).header(name, value).send(),
+            Some(body) => call("POST", url).header(name, value).body(body).send(),
+        }
+    }
+
+    /// A request for the REST API, by the admin.
+    fn administer(&self, method: &str, path: &str) -> Call {
+        let path = format!("/client/v4/accounts/{ZEROS}/secrets_store/stores/{ZEROS}{path}");
+        call(method, &format!("{}{path}", self.address())).bearer("dev-only-admin-token")
+    }
+
+    /// The id of a secret.
+    fn id_of(&self, name: &str) -> String {
+        let listed = self.administer("GET", &format!("/secrets?search={name}")).send().json();
+        let found = listed["result"].as_array().unwrap().iter().find(|it| it["name"] == name);
+        found.unwrap_or_else(|| panic!("no {name} in {listed}"))["id"].as_str().unwrap().to_owned()
     }
 
     /// One test at a time may count on the values in the store, or change them.
@@ -92,7 +117,7 @@ impl Dev {
 
 pub fn the_printed_curl_line_gets_the_upstreams_answer(stage: &Stage) {
     let _turn = stage.dev.turn();
-    let answer = stage.dev.run_curl();
+    let answer = stage.dev.run_curl(0);
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.json()["path"], "/hello");
     // The demo upstream answers to the right credential alone.
@@ -115,8 +140,9 @@ pub fn a_value_changed_with_wrangler_is_used_by_the_next_request(stage: &Stage) 
     let _turn = stage.dev.turn();
     let development = Development::read().unwrap();
     let store = &development.config.secrets_store_secrets[0].store_id;
+    let local = store::local(&stage.tools, stage.dev.state.path()).unwrap();
     let change = |name: &str, value: &str| {
-        store::create(&stage.tools, stage.dev.state.path(), store, name, value).unwrap();
+        local.put(store, name, &value.to_owned().into()).unwrap();
     };
     let call = |token: &str| stage.dev.call("/proxy/demo/hello").bearer(token).send();
     // The caller's token.
@@ -133,11 +159,62 @@ pub fn a_value_changed_with_wrangler_is_used_by_the_next_request(stage: &Stage) 
     assert_eq!(call("dev-only-gateway-token").status, 200);
 }
 
+pub fn a_value_changed_over_rest_is_used_by_the_next_request(stage: &Stage) {
+    let _turn = stage.dev.turn();
+    let call = |token: &str| stage.dev.call("/proxy/demo/hello").bearer(token).send();
+    let secret = format!("/secrets/{}", stage.dev.id_of("gateway_token"));
+    let change = |value: &str| {
+        let body = format!(r#"{{"value":"{value}"}}"#);
+        let answer = stage.dev.administer("PATCH", &secret).body(body).send();
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    assert_eq!(call("dev-only-gateway-token").status, 200);
+    change("dev-only-rotated-token");
+    assert_eq!(call("dev-only-rotated-token").status, 200);
+    call("dev-only-gateway-token").is_unauthenticated();
+    change("dev-only-gateway-token");
+    assert_eq!(call("dev-only-gateway-token").status, 200);
+}
+
+pub fn a_secret_that_is_created_and_deleted_over_rest_comes_and_goes(stage: &Stage) {
+    let _turn = stage.dev.turn();
+    let state = || {
+        let answer = stage.dev.call("/readyz").bearer("dev-only-admin-token").send();
+        answer.json()["result"]["bindings"]["API_KEY_PREVIOUS"]["state"].clone()
+    };
+    assert_eq!(state(), "ok");
+    let secret = format!("/secrets/{}", stage.dev.id_of("api_key_previous"));
+    assert_eq!(stage.dev.administer("DELETE", &secret).send().status, 200);
+    assert_eq!(state(), "not_found");
+    let new = json!([{
+        "name": "api_key_previous", "value": "dev-only-again\n", "scopes": ["workers"],
+    }]);
+    let create =
+        |new: &Value| stage.dev.administer("POST", "/secrets").body(new.to_string()).send();
+    assert_eq!(create(&new).status, 200);
+    // Its line break is there too.
+    assert_eq!(state(), "not_header_safe");
+    let secret = format!("/secrets/{}", stage.dev.id_of("api_key_previous"));
+    let body = r#"{"value":"dev-only-api-key-previous"}"#;
+    assert_eq!(stage.dev.administer("PATCH", &secret).body(body).send().status, 200);
+    assert_eq!(state(), "ok");
+}
+
+pub fn the_second_printed_curl_line_creates_a_secret(stage: &Stage) {
+    let _turn = stage.dev.turn();
+    let answer = stage.dev.run_curl(1);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["result"][0]["name"], "my_key");
+    let local = store::local(&stage.tools, stage.dev.state.path()).unwrap();
+    assert!(local.names(ZEROS).unwrap().iter().any(|(name, _)| name == "my_key"));
+    assert_eq!(stage.dev.run_curl(1).status, 409, "it is there already");
+}
+
 pub fn a_second_dev_finds_free_ports_and_ends_all_it_started(stage: &Stage) {
     let _turn = stage.dev.turn();
     let mut second = Dev::start(&["--port", &stage.dev.port().to_string()]);
     assert_ne!(second.port(), stage.dev.port());
-    assert_eq!(second.run_curl().status, 200);
+    assert_eq!(second.run_curl(0).status, 200);
 
     second.process.interrupt();
     second.process.wait().unwrap_err();
@@ -145,7 +222,7 @@ pub fn a_second_dev_finds_free_ports_and_ends_all_it_started(stage: &Stage) {
     assert!(is_free(second.port()), "the port is still taken after Ctrl-C");
     // The first one is none the worse for it.
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, stage.dev.port())).is_ok());
-    assert_eq!(stage.dev.run_curl().status, 200);
+    assert_eq!(stage.dev.run_curl(0).status, 200);
 }
 
 pub fn plain_npx_wrangler_works_after_the_first_run(_: &Stage) {

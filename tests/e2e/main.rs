@@ -13,6 +13,7 @@
     reason = "in a test, a panic is how a claim fails"
 )]
 
+mod administration;
 mod batch;
 mod callers;
 mod client;
@@ -73,6 +74,15 @@ macro_rules! trials {
 }
 
 trials! {
+    administration: nothing_but_the_operation_reaches_the_api,
+        the_apis_answer_is_handed_back_as_it_is,
+        an_api_that_fails_is_told_in_its_envelope,
+        the_rest_api_is_for_admins_of_its_account_alone,
+        what_the_api_would_refuse_is_not_sent,
+        every_operation_works_through_the_worker,
+        a_whole_quota_of_secrets_goes_through_in_one_batch,
+        wranglers_remote_commands_work_through_the_worker,
+        the_official_sdk_works_through_the_worker;
     batch: a_batch_runs_its_requests_in_their_order_with_secrets_fetched_once,
         one_failure_in_a_batch_does_not_fail_the_others,
         a_batch_of_a_stranger_is_refused_as_a_whole,
@@ -99,6 +109,9 @@ trials! {
     dev: the_printed_curl_line_gets_the_upstreams_answer,
         readyz_finds_every_binding_of_the_shipped_settings,
         a_value_changed_with_wrangler_is_used_by_the_next_request,
+        a_value_changed_over_rest_is_used_by_the_next_request,
+        a_secret_that_is_created_and_deleted_over_rest_comes_and_goes,
+        the_second_printed_curl_line_creates_a_secret,
         a_second_dev_finds_free_ports_and_ends_all_it_started,
         plain_npx_wrangler_works_after_the_first_run;
     failures: every_way_to_fail_answers_500_and_names_no_value,

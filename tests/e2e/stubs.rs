@@ -3,12 +3,14 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::TcpListener,
     path::Path,
     sync::{Arc, Mutex, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
+use local_api::{Options, Seed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use xtask::{build, process::Process, tools::Tools};
@@ -29,6 +31,13 @@ pub const KEY: &str = "5ecret-key";
 pub const ODD_KEY: &str = "5ecret/a&b=c+d e?f#g%41:ü\"";
 /// The same, as far as a header can carry it.
 pub const ASCII_KEY: &str = "5ecret/a&b=c+d e?f#g%41:\"";
+
+/// The account that admins administer.
+pub const ACCOUNT: &str = "985e105f4ecef8ad9ca31a8372d0c353";
+/// Its store, where there is one from the start.
+pub const STORE: &str = "023e105f4ecef8ad9ca31a8372d0c353";
+/// The token of its API.
+const API_TOKEN: &str = "5ecret-api-token";
 
 /// How long something may take to be seen in the log, or a runtime to start.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -109,7 +118,8 @@ impl Stubs {
         let batch = json!({ "requests": [entry] }).to_string();
         let answer = self.gateway("POST", "/batch").bearer(TOKEN).body(batch).send();
         assert_eq!(answer.status, 200);
-        memory::search(self.ports["inspector"], &["gateway", "admin", "broken", "patterns"], MARK)
+        let workers = ["gateway", "admin", "broken", "patterns", "rest", "small_rest"];
+        memory::search(self.ports["inspector"], &workers, MARK)
     }
 
     /// The log line of a request.
@@ -144,7 +154,18 @@ fn copy_build(from: &Path, to: &Path, name: &str) {
     }
 }
 
-const SOCKETS: [&str; 6] = ["gateway", "admin", "broken", "patterns", "unbound", "store"];
+const SOCKETS: [&str; 10] = [
+    "gateway",
+    "admin",
+    "broken",
+    "patterns",
+    "unbound",
+    "store",
+    "rest",
+    "small_rest",
+    "lost_api",
+    "unreachable_api",
+];
 
 fn config(upstream: &Upstream) -> String {
     let base_url = format!("http://{}", upstream.address);
@@ -153,6 +174,10 @@ fn config(upstream: &Upstream) -> String {
         worker("admin", &admin_bindings(&base_url)),
         worker("broken", &broken_bindings()),
         worker("patterns", &pattern_bindings(&base_url)),
+        worker("rest", &api_bindings(&local_api(1000, &[STORE]), "API_TOKEN")),
+        worker("small_rest", &api_bindings(&local_api(5, &[]), "API_TOKEN")),
+        worker("lost_api", &api_bindings(&base_url, "NOT_FOUND")),
+        worker("unreachable_api", &api_bindings("http://127.0.0.1:1", "API_TOKEN")),
         worker("unbound", &[plain("UPSTREAM", &base_url)]),
         r#"(name = "store", worker = (
             compatibilityDate = "2026-10-01",
@@ -383,7 +408,8 @@ fn admin_bindings(base_url: &str) -> Vec<String> {
         "failing": { "base_url": base_url, "callers": ["TOKEN"], "credentials": credentials },
     });
     let api = json!({
-        "base_url": base_url, "account_id": "a", "token": "KEY", "callers": ["NOT_BOUND", "ADMIN"],
+        "base_url": base_url, "account_id": ACCOUNT, "token": "KEY",
+        "callers": ["NOT_BOUND", "ADMIN"],
     });
     let mut bindings = failing_secrets();
     bindings.extend([
@@ -394,6 +420,39 @@ fn admin_bindings(base_url: &str) -> Vec<String> {
         secret("KEY", "answer", KEY),
     ]);
     bindings
+}
+
+/// The gateway in front of a REST API.
+fn api_bindings(base_url: &str, token: &str) -> Vec<String> {
+    let api = json!({
+        "base_url": base_url, "account_id": ACCOUNT, "token": token, "callers": ["ADMIN"],
+    });
+    vec![
+        variable("SECRETS_STORE_API", &api),
+        secret("ADMIN", "answer", ADMIN),
+        secret("API_TOKEN", "answer", API_TOKEN),
+        secret("NOT_FOUND", "throw", "Secret \"x\" not found"),
+    ]
+}
+
+/// A local REST API with these stores; answers its base URL. It runs until the tests end.
+fn local_api(quota: usize, stores: &[&str]) -> String {
+    let seed = |id: &&str| Seed {
+        store_id: (*id).to_owned(),
+        store_name: "seeded".to_owned(),
+        secrets: Vec::new(),
+    };
+    let options = Options {
+        token: API_TOKEN.to_owned().into(),
+        account: ACCOUNT.to_owned(),
+        data: None,
+        pending: Duration::ZERO,
+        quota,
+        mirror: None,
+        seed: stores.iter().map(seed).collect(),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}/client/v4", local_api::start(listener, options).unwrap())
 }
 
 fn broken_bindings() -> Vec<String> {

@@ -9,6 +9,7 @@
 //! - `/meet/one`, `/meet/two`: when both are asked for
 //! - `/cut`, `/stall`: a body that breaks off, or does not go on
 //! - `/long`, `/bom`, `/binary`: more than 1 MiB, text with a byte order mark, no text
+//! - `…/html`, `…/elsewhere`: a page of a proxy, a redirect
 //! - `/upload/<name>`: as soon as the body's first bytes are there, tells the test
 
 use std::{
@@ -25,6 +26,9 @@ use tungstenite::{WebSocket, handshake::derive_accept_key, protocol::Role};
 
 /// How long a test waits for something to happen on the other side.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a proxy on the way says.
+pub const HTML: &str = "<html>Bad gateway</html>";
 
 /// The upstream; it runs until the tests end.
 #[derive(Clone)]
@@ -153,6 +157,10 @@ impl Upstream {
             stream.set_read_timeout(Some(PATIENCE)).ok()?;
             // Until the other side goes away.
             reader.read_exact(&mut [0]).ok()?;
+        } else if path.ends_with("/html") {
+            answer(&mut stream, "502 Bad Gateway", &[("set-cookie", "a=b")], HTML.as_bytes());
+        } else if path.ends_with("/elsewhere") {
+            answer(&mut stream, "302 Found", &[("location", "/stores/seen")], b"");
         } else if path == "/long" {
             answer(&mut stream, "200 OK", &[], &vec![b'x'; 1024 * 1024 + 1]);
         } else if path == "/bom" {

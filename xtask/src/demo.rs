@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use axum::{
     Json, Router,
     extract::Request,
@@ -11,16 +11,12 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-/// Starts it on `address`, or on a free port if that one is taken, and answers where it listens.
-/// It runs until the process ends.
+/// Starts it, and answers where it listens. It runs until the process ends.
 ///
 /// # Errors
 ///
-/// Where it cannot listen.
-pub fn start(address: SocketAddr, api_key: &str) -> Result<SocketAddr> {
-    let listener = TcpListener::bind(address)
-        .or_else(|_| TcpListener::bind((address.ip(), 0)))
-        .context("the demo upstream cannot listen")?;
+/// Where the listener cannot be used.
+pub fn start(listener: TcpListener, api_key: &str) -> Result<SocketAddr> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let authorization = format!("Bearer {api_key}");

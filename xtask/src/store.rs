@@ -1,16 +1,22 @@
 //! The local Secrets Store of `wrangler dev`, filled with development values.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
+use local_api::{LocalStore, Seed};
 use serde::Deserialize;
 
-use crate::{process, root, step, tools::Tools};
+use crate::{root, step, tools::Tools};
 
 /// The file of development values: a value for each `secret_name`.
 const DEVELOPMENT_SECRETS: &str = "secrets.dev.toml";
 
-const STORE_IS_BROKEN: &str = "If the local store is broken, remove .wrangler and run again";
+const STORE_IS_BROKEN: &str =
+    "the local store cannot be used; if it is broken, remove .wrangler and run again";
 
 /// What of `wrangler.toml` matters here.
 #[derive(Debug, Deserialize)]
@@ -47,6 +53,19 @@ pub struct Upstream<'a> {
     pub secret: Option<&'a str>,
 }
 
+/// What of `[vars.SECRETS_STORE_API]` matters here.
+#[derive(Debug)]
+pub struct SecretsStoreApi<'a> {
+    /// Where it is.
+    pub base_url: &'a str,
+    /// The account.
+    pub account_id: &'a str,
+    /// The binding of the account's API token.
+    pub token: &'a str,
+    /// The binding of its first caller's token.
+    pub caller: Option<&'a str>,
+}
+
 /// The bindings of `wrangler.toml`, and values for them.
 #[derive(Debug)]
 pub struct Development {
@@ -77,6 +96,18 @@ impl Development {
         })
     }
 
+    /// The REST API of the settings.
+    pub fn secrets_store_api(&self) -> Option<SecretsStoreApi<'_>> {
+        let api = self.config.vars.get("SECRETS_STORE_API")?;
+        let text = |name: &str| api.get(name).and_then(toml::Value::as_str);
+        Some(SecretsStoreApi {
+            base_url: text("base_url")?,
+            account_id: text("account_id")?,
+            token: text("token")?,
+            caller: api.get("callers").and_then(|it| it.get(0)?.as_str()),
+        })
+    }
+
     /// The development value of a binding.
     ///
     /// # Errors
@@ -93,13 +124,33 @@ impl Development {
         Ok(value)
     }
 
+    /// The stores that are bound.
+    fn stores(&self) -> BTreeSet<&str> {
+        self.config.secrets_store_secrets.iter().map(|it| it.store_id.as_str()).collect()
+    }
+
+    /// The stores, and the secrets in them, as the local REST API is to have them from the start.
+    pub fn seeds(&self) -> Vec<Seed> {
+        let secrets = |store: &str| {
+            let bindings = self.config.secrets_store_secrets.iter();
+            let names = bindings.filter(|it| it.store_id == store).map(|it| &it.secret_name);
+            names.filter_map(|it| Some((it.clone(), self.values.get(it)?.clone().into()))).collect()
+        };
+        let seed = |store: &str| Seed {
+            store_id: store.to_owned(),
+            store_name: "development".to_owned(),
+            secrets: secrets(store),
+        };
+        self.stores().into_iter().map(seed).collect()
+    }
+
     /// Creates in the local store below `state` what `secrets.dev.toml` has and the store has not,
     /// or has from an earlier version of that file. What a developer changed in the store stays.
     ///
     /// # Errors
     ///
     /// What wrangler says.
-    pub fn seed(&self, tools: &Tools, state: &Path) -> Result<()> {
+    pub fn seed(&self, local: &LocalStore, state: &Path) -> Result<()> {
         let bindings = &self.config.secrets_store_secrets;
         let seeded_file = state.join("seeded.toml");
         let seeded: BTreeMap<String, String> = fs::read_to_string(&seeded_file)
@@ -107,12 +158,9 @@ impl Development {
             .and_then(|text| toml::from_str(&text).ok())
             .unwrap_or_default();
 
-        let mut stores: Vec<&str> = bindings.iter().map(|it| it.store_id.as_str()).collect();
-        stores.sort_unstable();
-        stores.dedup();
         let mut missing = Vec::new();
-        for store in stores {
-            let there = names(tools, state, store)?;
+        for store in self.stores() {
+            let there = names(local, state, store)?;
             for binding in bindings.iter().filter(|it| it.store_id == store) {
                 let name = &binding.secret_name;
                 match self.values.get(name) {
@@ -133,41 +181,33 @@ impl Development {
         // One after the other: two at once find the store's database locked.
         for (binding, value) in missing {
             eprintln!("    {}", binding.secret_name);
-            create(tools, state, &binding.store_id, &binding.secret_name, value)?;
+            local
+                .put(&binding.store_id, &binding.secret_name, &value.clone().into())
+                .context(STORE_IS_BROKEN)?;
         }
         fs::write(&seeded_file, toml::to_string(&self.values)?)
             .with_context(|| format!("cannot write {}", seeded_file.display()))
     }
 }
 
-/// Creates a local secret, or gives it a new value. For development values only: the value is an
-/// argument of wrangler's command.
+/// wrangler's local stores below `state`.
 ///
 /// # Errors
 ///
-/// What wrangler says.
-pub fn create(tools: &Tools, state: &Path, store: &str, name: &str, value: &str) -> Result<()> {
-    let mut command = tools.wrangler();
-    command
-        .args(["secrets-store", "secret", "create", store, "--name", name, "--value", value])
-        .args(["--scopes", "workers", "--persist-to"])
-        .arg(state);
-    process::output(&format!("creating the local secret {name}"), &mut command, STORE_IS_BROKEN)?;
-    Ok(())
+/// Where there is no current folder.
+pub fn local(tools: &Tools, state: &Path) -> Result<LocalStore> {
+    let tools = tools.clone();
+    LocalStore::new(move || tools.wrangler(), state)
 }
 
 /// The names that a local store has.
-fn names(tools: &Tools, state: &Path, store: &str) -> Result<Vec<String>> {
+fn names(local: &LocalStore, state: &Path, store: &str) -> Result<Vec<String>> {
+    // Asking wrangler takes a second.
     if !state.join("v3/secrets-store").is_dir() {
         return Ok(Vec::new());
     }
-    let mut command = tools.wrangler();
-    command
-        .args(["secrets-store", "secret", "list", store, "--per-page", "100", "--persist-to"])
-        .arg(state);
-    let table = process::output("listing the local secrets", &mut command, STORE_IS_BROKEN)?;
-    // A row is `│ name │ id │ …`.
-    Ok(table.lines().filter_map(|row| Some(row.split('│').nth(1)?.trim().to_owned())).collect())
+    let names = local.names(store).context(STORE_IS_BROKEN)?;
+    Ok(names.into_iter().map(|(name, _)| name).collect())
 }
 
 fn read<T: for<'de> Deserialize<'de>>(file: &str) -> Result<T> {

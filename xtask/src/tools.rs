@@ -54,7 +54,8 @@ impl Tools {
             let inherited = env::var_os("PATH").unwrap_or_default();
             env::join_paths(folders.iter().cloned().chain(env::split_paths(&inherited)))
         };
-        ensure_npm_packages(&path(&folders)?, node.as_deref())?;
+        npm_ci(&root(), "wrangler, workerd, esbuild and wasm-opt", &path(&folders)?)?;
+        link_node(node.as_deref())?;
         ensure_wasm_target()?;
         let bin = ensure_cargo_tools(&cache)?;
         folders.push(root().join("node_modules/.bin"));
@@ -78,6 +79,15 @@ impl Tools {
     /// `wrangler`.
     pub fn wrangler(&self) -> Command {
         self.command(root().join("node_modules/.bin/wrangler"))
+    }
+
+    /// Installs the npm packages of a folder, `what` they are, unless they are there.
+    ///
+    /// # Errors
+    ///
+    /// What npm says.
+    pub fn npm_ci(&self, folder: &Path, what: &str) -> Result<()> {
+        npm_ci(folder, what, &self.path)
     }
 
     /// `worker-build`.
@@ -162,28 +172,31 @@ fn ensure_node(cache: &Path) -> Result<Option<PathBuf>> {
     Ok(Some(bin))
 }
 
-/// The npm side: wrangler, workerd, esbuild, wasm-opt, as package-lock.json has them.
-fn ensure_npm_packages(path: &OsStr, node: Option<&Path>) -> Result<()> {
-    let modules = root().join("node_modules");
-    let lock =
-        fs::read(root().join("package-lock.json")).context("cannot read package-lock.json")?;
+/// The npm packages of a folder, as its package-lock.json has them.
+fn npm_ci(folder: &Path, what: &str, path: &OsStr) -> Result<()> {
+    let lock = folder.join("package-lock.json");
+    let lock = fs::read(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
     // Written last, so that an installation that was stopped is done again.
-    let stamp = modules.join(".installed-package-lock.json");
-    if fs::read(&stamp).ok().as_ref() != Some(&lock) {
-        step("wrangler, workerd, esbuild and wasm-opt, by npm");
-        process::run(
-            "npm ci",
-            Command::new("npm")
-                .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
-                .current_dir(root())
-                .env("PATH", path),
-            TRY_AGAIN,
-        )?;
-        fs::write(&stamp, &lock)?;
+    let stamp = folder.join("node_modules/.installed-package-lock.json");
+    if fs::read(&stamp).ok().as_ref() == Some(&lock) {
+        return Ok(());
     }
-    // `npx wrangler` runs what is in this folder first: so it too gets the newer Node.js. Where the
-    // Node.js at hand is new enough, a link from before stays: it may be at hand because of it.
-    let link = modules.join(".bin/node");
+    step(&format!("{what}, by npm"));
+    process::run(
+        "npm ci",
+        Command::new("npm")
+            .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+            .current_dir(folder)
+            .env("PATH", path),
+        TRY_AGAIN,
+    )?;
+    fs::write(&stamp, &lock).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+/// `npx wrangler` runs what is in node_modules/.bin first: so it too gets the newer Node.js. Where the
+/// Node.js at hand is new enough, a link from before stays: it may be at hand because of it.
+fn link_node(node: Option<&Path>) -> Result<()> {
+    let link = root().join("node_modules/.bin/node");
     if let Some(program) = node.map(|bin| bin.join("node"))
         && fs::read_link(&link).ok().as_ref() != Some(&program)
     {
