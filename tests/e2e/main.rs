@@ -112,6 +112,7 @@ trials! {
         a_value_changed_over_rest_is_used_by_the_next_request,
         a_secret_that_is_created_and_deleted_over_rest_comes_and_goes,
         the_second_printed_curl_line_creates_a_secret,
+        the_curl_lines_of_the_docs_answer_as_they_say,
         a_second_dev_finds_free_ports_and_ends_all_it_started,
         plain_npx_wrangler_works_after_the_first_run;
     failures: every_way_to_fail_answers_500_and_names_no_value,
