@@ -65,9 +65,13 @@ async fn admit(State(api): Api, request: Request, next: Next) -> Answer {
     if !shows(request.headers(), &api.token) {
         return Err(answer::authentication_error());
     }
-    let account = request.uri().path().strip_prefix(ACCOUNTS).and_then(|it| it.split('/').next());
-    match account {
-        Some(account) if account != api.rules.account && !account.is_empty() => {
+    let path = request.uri().path();
+    // To the router, an id may be empty.
+    if path.contains("//") {
+        return Err(answer::not_found());
+    }
+    match path.strip_prefix(ACCOUNTS).and_then(|it| it.split('/').next()) {
+        Some(account) if account != api.rules.account => {
             let is_id = account.len() == 32 && account.chars().all(|it| it.is_ascii_hexdigit());
             Err(if is_id { answer::foreign_account() } else { answer::could_not_route() })
         }

@@ -181,3 +181,28 @@ fn row(line: &str) -> Option<(String, String)> {
     let is_id = |it: &str| it.chars().all(|it| it.is_ascii_hexdigit() || it == '-');
     (!id.is_empty() && is_id(id)).then(|| (name.to_owned(), id.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_the_table_is_read_and_nothing_else() {
+        let id = "7d4a7ba4a7604a1ba5c099480d584cac";
+        let read = |line: &str| row(line).map(|(name, id)| format!("{name} {id}"));
+        assert_eq!(read(&format!("│ one  │ {id} │         │")).unwrap(), format!("one {id}"));
+        // The id of a duplicate, which wrangler's local store makes in another form.
+        let dashed = "9f2040eb-3dac-4671-9509-1b3b3a4d6a63";
+        assert_eq!(read(&format!("│ Name │ {dashed} │")).unwrap(), format!("Name {dashed}"));
+        for line in ["│ Name │ ID │ Comment │", "├──────┼─────┤", "│ a │  │", "Listing…", ""]
+        {
+            assert_eq!(read(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_of_it_is_the_folder_alone() {
+        let store = LocalStore::new(|| Command::new("wrangler"), Path::new("/state")).unwrap();
+        assert_eq!(format!("{store:?}"), "LocalStore { state: \"/state\", .. }");
+    }
+}

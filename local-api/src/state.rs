@@ -403,3 +403,74 @@ mod value_in_file {
         SecretString::deserialize(from).map(Arc::new)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const RULES: Rules = Rules { account: String::new(), pending: Duration::ZERO, quota: 9 };
+
+    fn input(json: serde_json::Value) -> Input {
+        serde_json::from_value(json).unwrap()
+    }
+
+    /// An account with a store, and in it a secret for each name.
+    fn account(names: &[&str]) -> (Account, String) {
+        let mut account = Account::default();
+        let store = account.create_store(Some("store".to_owned()), &RULES).unwrap().id;
+        for name in names {
+            let secret = input(json!({ "name": name, "value": "v", "scopes": ["workers"] }));
+            account.create(&store, vec![secret], &RULES).unwrap();
+        }
+        (account, store)
+    }
+
+    /// What the local store must do, as text.
+    fn steps(old: &Account, new: &Account) -> Vec<String> {
+        let steps = new.mirror_steps(old);
+        let text = |it: &MirrorStep<'_>| {
+            let value = it.value.map_or("-", |value| value.expose_secret());
+            format!("{} {value}", it.name)
+        };
+        steps.iter().map(text).collect()
+    }
+
+    #[test]
+    fn the_local_store_follows_what_has_changed_and_nothing_else() {
+        let (old, store) = account(&["a", "b"]);
+        assert_eq!(steps(&old, &old.clone()), Vec::<String>::new());
+        assert_eq!(steps(&Account::default(), &old), ["a v", "b v"]);
+        assert_eq!(steps(&old, &Account::default()), ["a -", "b -"]);
+
+        let mut new = old.clone();
+        let ids: Vec<String> =
+            old.secrets(&store).unwrap().into_iter().map(|it| it.metadata.id).collect();
+        new.delete(&store, &ids[..1]).unwrap();
+        new.update(&store, &ids[1], input(json!({ "value": "v" }))).unwrap();
+        // An equal value, but set anew.
+        assert_eq!(steps(&old, &new), ["a -", "b v"]);
+        new.update(&store, &ids[1], input(json!({ "scopes": ["dex"] }))).unwrap();
+        assert_eq!(steps(&old, &new), ["a -", "b -"]);
+    }
+
+    #[test]
+    fn one_name_in_two_stores_is_two_secrets() {
+        let (old, _) = account(&["a"]);
+        let mut new = old.clone();
+        let secrets = vec![("a".to_owned(), "w".into())];
+        new.seed(&Seed { store_id: "s".to_owned(), store_name: "s".to_owned(), secrets });
+        assert_eq!(steps(&old, &new), ["a w"]);
+    }
+
+    #[test]
+    fn a_refused_batch_leaves_only_the_copy_changed() {
+        let (old, store) = account(&["a"]);
+        let mut copy = old.clone();
+        let batch =
+            ["b", "a"].map(|it| input(json!({ "name": it, "value": "v", "scopes": ["dex"] })));
+        assert!(copy.create(&store, batch.into(), &RULES).is_err());
+        assert_eq!(old.usage(), 1);
+    }
+}

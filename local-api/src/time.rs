@@ -21,3 +21,22 @@ impl Time {
         Self(format_rfc3339_micros(SystemTime::now() + delay).to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_in_the_order_of_their_texts() {
+        let now = Time::now();
+        let soon = Time::after(Duration::from_micros(50_000));
+        let later = Time::after(Duration::from_secs(86_400 * 400));
+        assert!(now < soon && soon < later);
+        assert_eq!(now.0.len(), later.0.len());
+    }
+
+    #[test]
+    fn no_delay_is_too_long() {
+        assert!(Time::after(Duration::MAX) > Time::now());
+    }
+}
