@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
-use serde::Deserialize;
+use serde_json::Value;
 
 /// Why an operation is not sent: all that is wrong with it; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +20,11 @@ pub struct Mistake {
 }
 
 /// An error as the API reports it. Several meanings share a code; the message tells them apart.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reported {
-    /// Its number.
-    #[serde(default)]
+    /// Its number; 0 where the API gives none.
     pub code: u32,
     /// Its text, such as `secret_not_found`.
-    #[serde(default)]
     pub message: Cow<'static, str>,
 }
 
@@ -34,6 +32,12 @@ impl Reported {
     /// An error that the API is known to report.
     pub const fn known(code: u32, message: &'static str) -> Self {
         Self { code, message: Cow::Borrowed(message) }
+    }
+
+    pub(super) fn read(error: &Value) -> Self {
+        let code = error.get("code").and_then(Value::as_u64).and_then(|it| it.try_into().ok());
+        let message = error.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Self { code: code.unwrap_or_default(), message: message.into() }
     }
 }
 

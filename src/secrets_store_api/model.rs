@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value;
 
 /// A store.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
     /// Its id.
     pub id: StoreId,
@@ -16,12 +17,11 @@ pub struct Store {
     /// When it was last changed (RFC 3339).
     pub modified: String,
     /// The account it belongs to; not every answer has it.
-    #[serde(default)]
     pub account_id: Option<String>,
 }
 
 /// A secret, without its value: the API never answers with one.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretMetadata {
     /// Its id.
     pub id: SecretId,
@@ -30,10 +30,8 @@ pub struct SecretMetadata {
     /// Its name, unique in its store.
     pub name: String,
     /// What somebody wrote about it.
-    #[serde(default)]
     pub comment: Option<String>,
     /// Which services may use it.
-    #[serde(default)]
     pub scopes: Vec<Scope>,
     /// Whether it can be used yet.
     pub status: Status,
@@ -44,14 +42,14 @@ pub struct SecretMetadata {
 }
 
 /// How much of its quota an account uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     /// Of secrets.
     pub secrets: Usage,
 }
 
 /// A quota and how much of it is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
     /// How many there may be.
     pub quota: u64,
@@ -59,12 +57,58 @@ pub struct Usage {
     pub usage: u64,
 }
 
+// Answers are read by hand, from JSON of any form: derived readers of the same cost the Worker a tenth
+// of its size.
+
+impl Store {
+    pub(super) fn read(store: &Value) -> Option<Self> {
+        Some(Self {
+            id: StoreId::parse(text(store, "id")?)?,
+            name: text(store, "name")?.to_owned(),
+            created: text(store, "created")?.to_owned(),
+            modified: text(store, "modified")?.to_owned(),
+            account_id: text(store, "account_id").map(str::to_owned),
+        })
+    }
+}
+
+impl SecretMetadata {
+    pub(super) fn read(secret: &Value) -> Option<Self> {
+        let scope = |scope: &Value| scope.as_str().map(Scope::from);
+        Some(Self {
+            id: SecretId::parse(text(secret, "id")?)?,
+            store_id: StoreId::parse(text(secret, "store_id")?)?,
+            name: text(secret, "name")?.to_owned(),
+            comment: text(secret, "comment").map(str::to_owned),
+            scopes: match secret.get("scopes") {
+                None | Some(Value::Null) => Vec::new(),
+                Some(scopes) => scopes.as_array()?.iter().map(scope).collect::<Option<_>>()?,
+            },
+            status: text(secret, "status")?.into(),
+            created: text(secret, "created")?.to_owned(),
+            modified: text(secret, "modified")?.to_owned(),
+        })
+    }
+}
+
+impl Quota {
+    pub(super) fn read(quota: &Value) -> Option<Self> {
+        let secrets = quota.get("secrets")?;
+        let number = |name: &str| secrets.get(name)?.as_u64();
+        Some(Self { secrets: Usage { quota: number("quota")?, usage: number("usage")? } })
+    }
+}
+
+fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
+    value.get(name)?.as_str()
+}
+
 /// Makes an enum of words that the API uses; one that came later is kept as it is.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(from = "String", into = "String")]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+        #[serde(into = "String")]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)+
             /// A word that this version does not know.
@@ -81,11 +125,11 @@ macro_rules! words {
             }
         }
 
-        impl From<String> for $name {
-            fn from(word: String) -> Self {
-                match word.as_str() {
+        impl From<&str> for $name {
+            fn from(word: &str) -> Self {
+                match word {
                     $($word => Self::$variant,)+
-                    _ => Self::Other(word),
+                    _ => Self::Other(word.to_owned()),
                 }
             }
         }
@@ -159,8 +203,7 @@ macro_rules! id {
         ///
         /// The API's are 32 hexadecimal digits; whatever could be one is taken, and the API knows
         /// whether it is.
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-        #[serde(try_from = "String")]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
 
         impl $name {
@@ -174,14 +217,6 @@ macro_rules! id {
             /// As the API has it.
             pub fn as_str(&self) -> &str {
                 &self.0
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = &'static str;
-
-            fn try_from(id: String) -> Result<Self, Self::Error> {
-                Self::parse(&id).ok_or("not an id")
             }
         }
 
@@ -286,9 +321,13 @@ impl Direction {
 mod tests {
     use super::*;
 
+    fn secret(text: &str) -> Option<SecretMetadata> {
+        SecretMetadata::read(&serde_json::from_str(text).unwrap())
+    }
+
     #[test]
     fn a_secret_is_read_as_the_api_sends_it() {
-        let secret: SecretMetadata = serde_json::from_str(
+        let secret = secret(
             r#"{"id":"3fd85f74b32742f1bff64a85009dda07","store_id":"023e105f4ecef8ad9ca31a8372d0c353",
                 "name":"MY_API_KEY","comment":null,"scopes":["workers","ai_gateway","new_one"],
                 "status":"pending","created":"2023-09-21T18:56:32.624632Z",
@@ -307,14 +346,26 @@ mod tests {
     #[test]
     fn comment_scopes_and_account_may_be_missing() {
         let times = r#""created":"2023-09-21T18:56:32Z","modified":"2023-09-21T18:56:32Z""#;
-        let secret: SecretMetadata = serde_json::from_str(&format!(
-            r#"{{"id":"a","store_id":"b","name":"c","status":"active",{times}}}"#
-        ))
-        .unwrap();
+        let secret =
+            secret(&format!(r#"{{"id":"a","store_id":"b","name":"c","status":"active",{times}}}"#))
+                .unwrap();
         assert_eq!((secret.comment, secret.scopes), (None, Vec::new()));
-        let store: Store =
-            serde_json::from_str(&format!(r#"{{"id":"a","name":"b",{times}}}"#)).unwrap();
+        let store = serde_json::from_str(&format!(r#"{{"id":"a","name":"b",{times}}}"#)).unwrap();
+        let store = Store::read(&store).unwrap();
         assert_eq!(store.account_id, None);
+    }
+
+    #[test]
+    fn what_lacks_a_field_is_no_secret() {
+        let whole = r#"{"id":"a","store_id":"b","name":"c","status":"active","created":"d",
+            "modified":"e","scopes":["workers"]}"#;
+        assert!(secret(whole).is_some());
+        for field in ["id", "store_id", "name", "status", "created", "modified"] {
+            assert_eq!(secret(&whole.replace(&format!("\"{field}\""), "\"x\"")), None, "{field}");
+        }
+        assert_eq!(secret(&whole.replace("[\"workers\"]", "\"workers\"")), None);
+        assert_eq!(secret(&whole.replace("\"workers\"", "7")), None);
+        assert_eq!(secret(&whole.replace("\"a\"", "\"../a\"")), None);
     }
 
     #[test]
@@ -334,6 +385,5 @@ mod tests {
         for id in ["", ".", "..", "a/b", "a%2fb", "a?b", "a b", "ü", &"a".repeat(65)] {
             assert_eq!(SecretId::parse(id), None, "{id}");
         }
-        assert!(serde_json::from_str::<StoreId>(r#""../x""#).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::{
@@ -41,7 +41,7 @@ pub trait Operation {
     fn request(&self) -> Result<Request, Invalid>;
 
     /// Reads the `result` of a success; `None` where it is not what it should be.
-    fn result(result: Value) -> Option<Self::Output>;
+    fn result(result: &Value) -> Option<Self::Output>;
 
     /// Reads an answer: its status, its `Retry-After`, its body.
     ///
@@ -81,8 +81,7 @@ pub trait Paged: Operation<Output = Vec<Self::Item>> + Clone {
         retry_after: Option<&str>,
         body: &[u8],
     ) -> Result<(Self::Output, Option<u64>), ApiError> {
-        let (items, info) = read_envelope::<Self>(status, retry_after, body)?;
-        Ok((items, info.and_then(|info| info.total_count)))
+        read_envelope::<Self>(status, retry_after, body)
     }
 }
 
@@ -245,8 +244,8 @@ impl Operation for ListStores {
         Ok(get(query.after("/stores")))
     }
 
-    fn result(result: Value) -> Option<Self::Output> {
-        from(result)
+    fn result(result: &Value) -> Option<Self::Output> {
+        list(result, Store::read)
     }
 }
 
@@ -268,8 +267,8 @@ impl Operation for CreateStore {
         Ok(with_body("POST", "/stores".to_owned(), self))
     }
 
-    fn result(result: Value) -> Option<Self::Output> {
-        from(result)
+    fn result(result: &Value) -> Option<Self::Output> {
+        Store::read(result)
     }
 }
 
@@ -280,8 +279,8 @@ impl Operation for GetStore {
         Ok(get(format!("/stores/{}", self.store)))
     }
 
-    fn result(result: Value) -> Option<Self::Output> {
-        from(result)
+    fn result(result: &Value) -> Option<Self::Output> {
+        Store::read(result)
     }
 }
 
@@ -293,7 +292,7 @@ impl Operation for DeleteStore {
         Ok(delete(format!("/stores/{}{force}", self.store)))
     }
 
-    fn result(_: Value) -> Option<Self::Output> {
+    fn result(_: &Value) -> Option<Self::Output> {
         Some(Deleted)
     }
 }
@@ -314,8 +313,8 @@ impl Operation for ListSecrets {
         Ok(get(query.after(&secrets(&self.store))))
     }
 
-    fn result(result: Value) -> Option<Self::Output> {
-        from(result)
+    fn result(result: &Value) -> Option<Self::Output> {
+        list(result, SecretMetadata::read)
     }
 }
 
@@ -351,9 +350,12 @@ impl Operation for CreateSecrets {
         Ok(with_body("POST", secrets(&self.store), &self.secrets))
     }
 
-    fn result(result: Value) -> Option<Self::Output> {
+    fn result(result: &Value) -> Option<Self::Output> {
         // A single create may answer with an object.
-        from(if result.is_object() { Value::Array(vec![result]) } else { result })
+        if result.is_object() {
+            return Some(vec![SecretMetadata::read(result)?]);
+        }
+        list(result, SecretMetadata::read)
     }
 }
 
@@ -364,8 +366,8 @@ impl Operation for GetSecret {
         Ok(get(secret(&self.store, &self.secret)))
     }
 
-    fn result(result: Value) -> Option<Self::Output> {
-        from(result)
+    fn result(result: &Value) -> Option<Self::Output> {
+        SecretMetadata::read(result)
     }
 }
 
@@ -386,8 +388,8 @@ impl Operation for UpdateSecret {
         Ok(with_body("PATCH", secret(&self.store, &self.secret), self))
     }
 
-    fn result(result: Value) -> Option<Self::Output> {
-        from(result)
+    fn result(result: &Value) -> Option<Self::Output> {
+        SecretMetadata::read(result)
     }
 }
 
@@ -398,7 +400,7 @@ impl Operation for DeleteSecret {
         Ok(delete(secret(&self.store, &self.secret)))
     }
 
-    fn result(_: Value) -> Option<Self::Output> {
+    fn result(_: &Value) -> Option<Self::Output> {
         Some(Deleted)
     }
 }
@@ -418,7 +420,7 @@ impl Operation for DeleteSecrets {
         Ok(with_body("DELETE", secrets(&self.store), &body))
     }
 
-    fn result(_: Value) -> Option<Self::Output> {
+    fn result(_: &Value) -> Option<Self::Output> {
         Some(Deleted)
     }
 }
@@ -435,8 +437,8 @@ impl Operation for DuplicateSecret {
         Ok(with_body("POST", path, self))
     }
 
-    fn result(result: Value) -> Option<Self::Output> {
-        from(result)
+    fn result(result: &Value) -> Option<Self::Output> {
+        SecretMetadata::read(result)
     }
 }
 
@@ -447,8 +449,8 @@ impl Operation for GetQuota {
         Ok(get("/quota".to_owned()))
     }
 
-    fn result(result: Value) -> Option<Self::Output> {
-        from(result)
+    fn result(result: &Value) -> Option<Self::Output> {
+        Quota::read(result)
     }
 }
 
@@ -569,43 +571,34 @@ fn exposed_option<S: Serializer>(
     value.as_ref().map(|value| value.expose_secret()).serialize(serializer)
 }
 
-fn from<T: DeserializeOwned>(result: Value) -> Option<T> {
-    serde_json::from_value(result).ok()
+fn list<T>(result: &Value, read: fn(&Value) -> Option<T>) -> Option<Vec<T>> {
+    result.as_array()?.iter().map(read).collect()
 }
 
-/// What every answer of the API has.
-#[derive(Deserialize)]
-struct Envelope {
-    success: bool,
-    #[serde(default)]
-    errors: Option<Vec<Reported>>,
-    #[serde(default)]
-    result: Value,
-    #[serde(default)]
-    result_info: Option<ResultInfo>,
-}
-
-#[derive(Deserialize)]
-struct ResultInfo {
-    #[serde(default)]
-    total_count: Option<u64>,
-}
-
+/// Reads the envelope that every answer of the API has, and beside the result the number of all items
+/// of a list.
 fn read_envelope<O: Operation + ?Sized>(
     status: u16,
     retry_after: Option<&str>,
     body: &[u8],
-) -> Result<(O::Output, Option<ResultInfo>), ApiError> {
-    let envelope: Option<Envelope> = serde_json::from_slice(body).ok();
-    let failed = |reported| Err(ApiError::of(status, retry_after, reported));
-    match envelope {
-        Some(Envelope { success: true, result, result_info, .. }) if status / 100 == 2 => {
-            match O::result(result) {
-                Some(output) => Ok((output, result_info)),
-                None => failed(Vec::new()),
-            }
-        }
-        Some(Envelope { success: false, errors, .. }) => failed(errors.unwrap_or_default()),
-        _ => failed(Vec::new()),
+) -> Result<(O::Output, Option<u64>), ApiError> {
+    let envelope = result_of(status, retry_after, body)?;
+    let result = envelope.get("result").unwrap_or(&Value::Null);
+    let total = envelope.pointer("/result_info/total_count").and_then(Value::as_u64);
+    let output = O::result(result).ok_or(ApiError::NotAnAnswer { status })?;
+    Ok((output, total))
+}
+
+/// The envelope of a success.
+fn result_of(status: u16, retry_after: Option<&str>, body: &[u8]) -> Result<Value, ApiError> {
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let envelope: Value = serde_json::from_str(text).unwrap_or_default();
+    let success = envelope.get("success").and_then(Value::as_bool);
+    if success == Some(true) && status / 100 == 2 {
+        return Ok(envelope);
     }
+    let errors =
+        envelope.get("errors").and_then(Value::as_array).filter(|_| success == Some(false));
+    let reported = errors.into_iter().flatten().map(Reported::read).collect();
+    Err(ApiError::of(status, retry_after, reported))
 }

@@ -1,13 +1,11 @@
 //! What a request for the REST API asks for, as an operation.
 
-use std::borrow::Cow;
-
 use percent_encoding::percent_decode_str;
 use secrets_store_api::{
     CreateSecrets, CreateStore, DeleteSecret, DeleteSecrets, DeleteStore, Direction,
     DuplicateSecret, GetQuota, GetSecret, GetStore, Invalid, ListSecrets, ListStores, NewSecret,
-    Operation, Page, Reported, Request, Scope, SecretId, SecretOrder, StoreId, StoreOrder,
-    UpdateSecret,
+    Operation, Page, Reported, Request, Scope, SecretId, SecretOrder, SecretString, StoreId,
+    StoreOrder, UpdateSecret,
 };
 
 use super::Refused;
@@ -109,119 +107,100 @@ impl<'a> Target<'a> {
     ///
     /// 400, with everything that is wrong.
     pub fn read(&self, body: &str) -> Result<Asked, Refused> {
-        let query = Parameters::of(self.query);
+        const LIST: [&str; 4] = ["page", "per_page", "order", "direction"];
+        let query = |known: &[&str]| Parameters::read(self.query, known);
+        let none = || query(&[]).map(drop);
         match &self.operation {
             Named::ListStores => {
-                query.only(&["page", "per_page", "order", "direction"])?;
+                let query = query(&LIST)?;
                 checked(&ListStores {
                     page: query.page()?,
-                    order: query.one_of("order", &StoreOrder::ALL, |it| it.as_str())?,
-                    direction: query.one_of("direction", &Direction::ALL, |it| it.as_str())?,
+                    order: query
+                        .order(&StoreOrder::ALL.map(StoreOrder::as_str))?
+                        .and_then(|index| StoreOrder::ALL.get(index).copied()),
+                    direction: query.direction()?,
                 })
             }
             Named::CreateStore => {
-                query.only(&[])?;
-                checked(&read(body, |root| {
-                    let name = root.fields(&["name"])?.optionally("name", text)?;
-                    Some(CreateStore { name: name.unwrap_or_default() })
-                })?)
+                none()?;
+                let name = read_one(body, &["name"])?.name.unwrap_or_default();
+                checked(&CreateStore { name })
             }
             Named::GetStore(store) => {
-                query.only(&[])?;
+                none()?;
                 checked(&GetStore { store: store.clone() })
             }
             Named::DeleteStore(store) => {
-                query.only(&["force"])?;
-                let force = query.one_of("force", &["true", "false"], |it| it)?;
-                checked(&DeleteStore { store: store.clone(), force: force == Some("true") })
+                let force = query(&["force"])?.one_of("force", &["false", "true"])?;
+                checked(&DeleteStore { store: store.clone(), force: force == Some(1) })
             }
             Named::ListSecrets(store) => {
-                query.only(&["page", "per_page", "search", "scopes", "order", "direction"])?;
-                let scopes = query.all("scopes").flat_map(|it| it.split(','));
+                let query = query(&[&LIST[..], &["search", "scopes"]].concat())?;
                 checked(&ListSecrets {
                     store: store.clone(),
                     page: query.page()?,
-                    search: query.all("search").last().map(str::to_owned),
-                    scopes: scopes.map(scope).collect(),
-                    order: query.one_of("order", &SecretOrder::ALL, |it| it.as_str())?,
-                    direction: query.one_of("direction", &Direction::ALL, |it| it.as_str())?,
+                    search: query.last("search").map(str::to_owned),
+                    scopes: query.all("scopes").flat_map(|it| it.split(',')).map(scope).collect(),
+                    order: query
+                        .order(&SecretOrder::ALL.map(SecretOrder::as_str))?
+                        .and_then(|index| SecretOrder::ALL.get(index).copied()),
+                    direction: query.direction()?,
                 })
             }
             Named::CreateSecrets(store) => {
-                query.only(&[])?;
-                let secrets = read(body, |root| {
-                    if root.value().is_array() {
-                        root.list(|entry| new_secret(&entry))
-                    } else {
-                        new_secret(root).map(|secret| vec![secret])
-                    }
-                })?;
+                none()?;
+                let entries = read(body, &["name", "value", "scopes", "comment"])?;
+                let new = |entry: Entry| NewSecret {
+                    name: entry.name.unwrap_or_default(),
+                    value: entry.value.unwrap_or_default(),
+                    scopes: entry.scopes.unwrap_or_default(),
+                    comment: entry.comment,
+                };
+                let secrets = entries.into_iter().map(new).collect();
                 checked(&CreateSecrets { store: store.clone(), secrets })
             }
             Named::DeleteSecrets(store) => {
-                query.only(&[])?;
-                let secrets = read(body, |root| {
-                    let fields = root.fields(&["secret_ids"])?;
-                    let secrets = fields.optionally("secret_ids", |it| {
-                        it.list(|id| {
-                            SecretId::parse(id.text()?).or_else(|| id.mistake("is not an id"))
-                        })
-                    })?;
-                    Some(secrets.unwrap_or_default())
-                })?;
+                none()?;
+                let secrets = read_one(body, &["secret_ids"])?.secret_ids.unwrap_or_default();
                 checked(&DeleteSecrets { store: store.clone(), secrets })
             }
             Named::GetSecret(store, secret) => {
-                query.only(&[])?;
+                none()?;
                 checked(&GetSecret { store: store.clone(), secret: secret.clone() })
             }
             Named::UpdateSecret(store, secret) => {
-                query.only(&[])?;
-                checked(&read(body, |root| {
-                    let fields = root.fields(&["value", "scopes", "comment"])?;
-                    let value = fields.optionally("value", text);
-                    let scopes = fields.optionally("scopes", scopes);
-                    let comment = fields.optionally("comment", text);
-                    Some(UpdateSecret {
-                        store: store.clone(),
-                        secret: secret.clone(),
-                        value: value?.map(Into::into),
-                        scopes: scopes?,
-                        comment: comment?,
-                    })
-                })?)
+                none()?;
+                let Entry { value, scopes, comment, .. } =
+                    read_one(body, &["value", "scopes", "comment"])?;
+                let (store, secret) = (store.clone(), secret.clone());
+                checked(&UpdateSecret { store, secret, value, scopes, comment })
             }
             Named::DeleteSecret(store, secret) => {
-                query.only(&[])?;
+                none()?;
                 checked(&DeleteSecret { store: store.clone(), secret: secret.clone() })
             }
             Named::DuplicateSecret(store, secret) => {
-                query.only(&[])?;
-                let (duplicate, has_scopes) = read(body, |root| {
-                    let fields = root.fields(&["name", "scopes", "comment"])?;
-                    let name = fields.optionally("name", text);
-                    let scopes = fields.optionally("scopes", scopes);
-                    let comment = fields.optionally("comment", text);
-                    let scopes = scopes?;
-                    let has_scopes = scopes.is_some();
-                    let duplicate = DuplicateSecret {
-                        store: store.clone(),
-                        secret: secret.clone(),
-                        name: name?.unwrap_or_default(),
-                        scopes: scopes.unwrap_or_default(),
-                        comment: comment?,
-                    };
-                    Some((duplicate, has_scopes))
-                })?;
-                if has_scopes {
-                    return checked(&duplicate);
+                none()?;
+                let Entry { name, scopes, comment, .. } =
+                    read_one(body, &["name", "scopes", "comment"])?;
+                let is_like_its_source = scopes.is_none();
+                let mut duplicate = DuplicateSecret {
+                    store: store.clone(),
+                    secret: secret.clone(),
+                    name: name.unwrap_or_default(),
+                    // Whatever its source has, where none are given: the rest is checked now.
+                    scopes: scopes.unwrap_or_else(|| vec![Scope::Workers]),
+                    comment,
+                };
+                let asked = checked(&duplicate)?;
+                if !is_like_its_source {
+                    return Ok(asked);
                 }
-                // Whatever scopes its source has: the rest is checked now.
-                checked(&DuplicateSecret { scopes: vec![Scope::Workers], ..duplicate.clone() })?;
+                duplicate.scopes.clear();
                 Ok(Asked::DuplicateLikeItsSource(duplicate))
             }
             Named::GetQuota => {
-                query.only(&[])?;
+                none()?;
                 checked(&GetQuota)
             }
         }
@@ -259,36 +238,60 @@ fn checked(operation: &impl Operation) -> Result<Asked, Refused> {
     Ok(Asked::Request(operation.request()?))
 }
 
-/// Reads a body. Fields that are missing are left to the operation's own checks.
-fn read<T>(body: &str, read: impl FnOnce(&Reader<'_>) -> Option<T>) -> Result<T, Refused> {
-    json::read("", body, read).map_err(|mistakes| not_json(mistakes.to_string()))
+/// What may stand in a body; which of it, the operation says. What is missing, it tells.
+#[derive(Default)]
+struct Entry {
+    name: Option<String>,
+    value: Option<SecretString>,
+    scopes: Option<Vec<Scope>>,
+    comment: Option<String>,
+    secret_ids: Option<Vec<SecretId>>,
 }
 
-fn text(field: Reader<'_>) -> Option<String> {
-    field.text().map(str::to_owned)
+impl Entry {
+    fn read(entry: &Reader<'_>, known: &[&str]) -> Option<Self> {
+        let fields = entry.fields(known)?;
+        let text = |name: &str| fields.optionally(name, |it| it.text().map(str::to_owned));
+        // First read everything, so that every mistake is noted; then give up on any.
+        let name = text("name");
+        let value = text("value");
+        let scopes = fields.optionally("scopes", |it| it.list(|word| word.text().map(scope)));
+        let comment = text("comment");
+        let secret_ids = fields.optionally("secret_ids", |it| {
+            it.list(|id| SecretId::parse(id.text()?).or_else(|| id.mistake("is not an id")))
+        });
+        Some(Self {
+            name: name?,
+            value: value?.map(Into::into),
+            scopes: scopes?,
+            comment: comment?,
+            secret_ids: secret_ids?,
+        })
+    }
 }
 
-fn scopes(field: Reader<'_>) -> Option<Vec<Scope>> {
-    field.list(|word| word.text().map(scope))
+/// Reads a body: one entry, or a list of them.
+fn read(body: &str, known: &[&str]) -> Result<Vec<Entry>, Refused> {
+    json::read("", body, |root| {
+        if root.value().is_array() {
+            root.list(|entry| Entry::read(&entry, known))
+        } else {
+            Some(vec![Entry::read(root, known)?])
+        }
+    })
+    .map_err(|mistakes| not_json(mistakes.to_string()))
+}
+
+/// Reads a body that is no list.
+fn read_one(body: &str, known: &[&str]) -> Result<Entry, Refused> {
+    let is_list = body.trim_start().starts_with('[');
+    let entry = if is_list { None } else { read(body, known)?.pop() };
+    entry.ok_or_else(|| not_json("must be a table".to_owned()))
 }
 
 /// A scope; what is none is told with the other mistakes of its operation.
 fn scope(word: &str) -> Scope {
     Scope::parse(word).unwrap_or_else(|| Scope::Other(word.to_owned()))
-}
-
-fn new_secret(entry: &Reader<'_>) -> Option<NewSecret> {
-    let fields = entry.fields(&["name", "value", "scopes", "comment"])?;
-    let name = fields.optionally("name", text);
-    let value = fields.optionally("value", text);
-    let scopes = fields.optionally("scopes", scopes);
-    let comment = fields.optionally("comment", text);
-    Some(NewSecret {
-        name: name?.unwrap_or_default(),
-        value: value?.unwrap_or_default().into(),
-        scopes: scopes?.unwrap_or_default(),
-        comment: comment?,
-    })
 }
 
 fn store_id(id: &str) -> Result<StoreId, Refused> {
@@ -309,60 +312,60 @@ fn no_id(id: &str, not_found: &'static str) -> Refused {
 }
 
 /// The parameters of a query (application/x-www-form-urlencoded).
-struct Parameters<'a>(Vec<(Cow<'a, str>, String)>);
+struct Parameters(Vec<(String, String)>);
 
-impl<'a> Parameters<'a> {
-    fn of(query: &'a str) -> Self {
+impl Parameters {
+    /// Reads those that are known. Any other one would be a wish that nobody hears.
+    fn read(query: &str, known: &[&str]) -> Result<Self, Refused> {
         let decode = |text: &str| {
             percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
         };
-        let pairs = query.split('&').filter(|pair| !pair.is_empty());
-        Self(
-            pairs
-                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-                .map(|(name, value)| (decode(name).into(), decode(value)))
-                .collect(),
-        )
+        let mut parameters = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decode(name);
+            if !known.contains(&name.as_str()) {
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(wrong(format!("unknown query parameter; known are {known}")));
+            }
+            parameters.push((name, decode(value)));
+        }
+        Ok(Self(parameters))
     }
 
-    fn all<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'s str> {
+    fn all(&self, name: &'static str) -> impl DoubleEndedIterator<Item = &str> {
         self.0.iter().filter(move |(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
-    /// A parameter that nobody reads would be a wish that is not heard.
-    fn only(&self, known: &[&str]) -> Result<(), Refused> {
-        match self.0.iter().find(|(name, _)| !known.contains(&name.as_ref())) {
-            None => Ok(()),
-            Some(_) if known.is_empty() => Err(wrong("this request takes no query".to_owned())),
-            Some(_) => {
-                Err(wrong(format!("unknown query parameter; known are {}", known.join(", "))))
-            }
-        }
+    fn last(&self, name: &'static str) -> Option<&str> {
+        self.all(name).next_back()
     }
 
     fn page(&self) -> Result<Page, Refused> {
         Ok(Page { page: self.number("page")?, per_page: self.number("per_page")? })
     }
 
-    fn number(&self, name: &str) -> Result<Option<u32>, Refused> {
-        let Some(value) = self.all(name).last() else { return Ok(None) };
+    fn number(&self, name: &'static str) -> Result<Option<u32>, Refused> {
+        let Some(value) = self.last(name) else { return Ok(None) };
         let number = value.parse().map_err(|_| wrong(format!("{name}: must be a whole number")));
         number.map(Some)
     }
 
-    fn one_of<T: Copy>(
-        &self,
-        name: &str,
-        known: &[T],
-        word: impl Fn(T) -> &'static str,
-    ) -> Result<Option<T>, Refused> {
-        let Some(value) = self.all(name).last() else { return Ok(None) };
-        let found = known.iter().copied().find(|it| word(*it) == value);
-        if found.is_none() {
-            let words: Vec<_> = known.iter().map(|it| word(*it)).collect();
-            return Err(wrong(format!("{name}: must be one of {}", words.join(", "))));
-        }
-        Ok(found)
+    fn order(&self, known: &[&str]) -> Result<Option<usize>, Refused> {
+        self.one_of("order", known)
+    }
+
+    fn direction(&self) -> Result<Option<Direction>, Refused> {
+        let index = self.one_of("direction", &Direction::ALL.map(Direction::as_str))?;
+        Ok(index.and_then(|index| Direction::ALL.get(index).copied()))
+    }
+
+    /// Which of these words it is.
+    fn one_of(&self, name: &'static str, known: &[&str]) -> Result<Option<usize>, Refused> {
+        let Some(value) = self.last(name) else { return Ok(None) };
+        let found = known.iter().position(|word| *word == value);
+        let unknown = || wrong(format!("{name}: must be one of {}", known.join(", ")));
+        found.map(Some).ok_or_else(unknown)
     }
 }
 
@@ -528,15 +531,15 @@ mod tests {
                 "order: must be one of name, created, modified",
                 &[],
             ),
-            ("DELETE", "/stores/a1?force=yes", "", "force: must be one of true, false", &[]),
+            ("DELETE", "/stores/a1?force=yes", "", "force: must be one of false, true", &[]),
             (
                 "GET",
                 "/stores/a1/secrets?scope=workers",
                 "",
-                "unknown query parameter; known are page, per_page, search, scopes, order, direction",
+                "unknown query parameter; known are page, per_page, order, direction, search, scopes",
                 &[],
             ),
-            ("GET", "/quota?x", "", "this request takes no query", &[]),
+            ("GET", "/quota?x", "", "unknown query parameter; known are none", &[]),
             (
                 "GET",
                 "/stores/a1/secrets?scopes=x",
