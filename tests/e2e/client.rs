@@ -82,6 +82,12 @@ impl Call {
 
     /// Sends it, and leaves the answer's body to be read.
     pub fn start(self) -> Response<Body> {
+        let what = format!("{} {}", self.method, self.url);
+        self.try_start().unwrap_or_else(|error| panic!("{what}: {error}"))
+    }
+
+    /// The same, where the connection may break.
+    pub fn try_start(self) -> Result<Response<Body>, ureq::Error> {
         let agent: Agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -92,14 +98,13 @@ impl Call {
         for (name, value) in &self.headers {
             request = request.header(name, value.as_slice());
         }
-        let sent = match self.body {
+        match self.body {
             Sent::Nothing => agent.run(request.body(()).unwrap()),
             Sent::Text(body) => agent.run(request.body(body).unwrap()),
             Sent::Stream(body) => {
                 agent.run(request.body(SendBody::from_owned_reader(body)).unwrap())
             }
-        };
-        sent.unwrap_or_else(|error| panic!("{} {}: {error}", self.method, self.url))
+        }
     }
 }
 

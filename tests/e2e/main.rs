@@ -24,6 +24,7 @@ mod memory;
 mod patterns;
 mod proxy;
 mod routes;
+mod streams;
 mod stubs;
 mod upstream;
 
@@ -150,6 +151,8 @@ trials! {
         a_request_id_is_taken_over_or_made,
         readyz_tells_each_bindings_state_to_admins_alone,
         a_broken_setting_is_told_to_the_log_with_its_path;
+    streams: long_bodies_do_not_pass_through_wasm_memory,
+        a_slow_reader_slows_the_writer_down;
 }
 
 fn main() -> ExitCode {

@@ -47,6 +47,12 @@ pub fn search(inspector: u64, workers: &[&str], text: &str) -> Vec<String> {
     found
 }
 
+/// How many bytes of Wasm memory a Worker has.
+pub fn size(inspector: u64, worker: &str) -> u64 {
+    let memories = Isolate::open(inspector, worker).count(&[KNOWN]);
+    memories.iter().map(|memory| memory["size"].as_u64().unwrap()).sum()
+}
+
 /// A connection to the inspector of one isolate (the Chrome DevTools Protocol).
 struct Isolate {
     socket: WebSocket<TcpStream>,

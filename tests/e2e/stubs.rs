@@ -118,8 +118,13 @@ impl Stubs {
         let batch = json!({ "requests": [entry] }).to_string();
         let answer = self.gateway("POST", "/batch").bearer(TOKEN).body(batch).send();
         assert_eq!(answer.status, 200);
-        let workers = ["gateway", "admin", "broken", "patterns", "rest", "small_rest"];
+        let workers = ["gateway", "admin", "broken", "patterns", "rest", "small_rest", "streams"];
         memory::search(self.ports["inspector"], &workers, MARK)
+    }
+
+    /// How many bytes of Wasm memory a Worker has.
+    pub fn memory(&self, worker: &str) -> u64 {
+        memory::size(self.ports["inspector"], worker)
     }
 
     /// The log line of a request.
@@ -154,7 +159,7 @@ fn copy_build(from: &Path, to: &Path, name: &str) {
     }
 }
 
-const SOCKETS: [&str; 10] = [
+const SOCKETS: [&str; 11] = [
     "gateway",
     "admin",
     "broken",
@@ -165,6 +170,7 @@ const SOCKETS: [&str; 10] = [
     "small_rest",
     "lost_api",
     "unreachable_api",
+    "streams",
 ];
 
 fn config(upstream: &Upstream) -> String {
@@ -172,6 +178,8 @@ fn config(upstream: &Upstream) -> String {
     let services = [
         worker("gateway", &bindings(&upstreams(&base_url))),
         worker("admin", &admin_bindings(&base_url)),
+        // The same on its own, so that its memory is its own.
+        worker("streams", &bindings(&upstreams(&base_url))),
         worker("broken", &broken_bindings()),
         worker("patterns", &pattern_bindings(&base_url)),
         worker("rest", &api_bindings(&local_api(1000, &[STORE]), "API_TOKEN")),

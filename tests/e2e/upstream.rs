@@ -10,6 +10,7 @@
 //! - `/cut`, `/stall`: a body that breaks off, or does not go on
 //! - `/long`, `/bom`, `/binary`: more than 1 MiB, text with a byte order mark, no text
 //! - `…/html`, `…/elsewhere`: a page of a proxy, a redirect
+//! - `/flow/<name>/<MiB>`: with that many bytes, or with how many it got; counts them meanwhile
 //! - `/upload/<name>`: as soon as the body's first bytes are there, tells the test
 
 use std::{
@@ -27,6 +28,8 @@ use tungstenite::{WebSocket, handshake::derive_accept_key, protocol::Role};
 /// How long a test waits for something to happen on the other side.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+pub const MIB: usize = 1024 * 1024;
+
 /// What a proxy on the way says.
 pub const HTML: &str = "<html>Bad gateway</html>";
 
@@ -36,13 +39,15 @@ pub struct Upstream {
     pub address: SocketAddr,
     events: Arc<(Mutex<BTreeSet<String>>, Condvar)>,
     seen: Arc<Mutex<BTreeMap<String, usize>>>,
+    flowed: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
 impl Upstream {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let upstream = Self { address, events: Arc::default(), seen: Arc::default() };
+        let upstream =
+            Self { address, events: Arc::default(), seen: Arc::default(), flowed: Arc::default() };
         let served = upstream.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -77,6 +82,15 @@ impl Upstream {
         self.seen.lock().unwrap().get(target).copied().unwrap_or(0)
     }
 
+    /// How many bytes of a body have come or gone.
+    pub fn flowed(&self, name: &str) -> usize {
+        self.flowed.lock().unwrap().get(name).copied().unwrap_or(0)
+    }
+
+    fn flow(&self, name: &str, bytes: usize) {
+        *self.flowed.lock().unwrap().entry(name.to_owned()).or_default() += bytes;
+    }
+
     fn serve(&self, mut stream: TcpStream) -> Option<()> {
         let mut reader = BufReader::new(stream.try_clone().ok()?);
         let mut head = Vec::new();
@@ -96,7 +110,28 @@ impl Upstream {
             Some(String::from_utf8_lossy(found.value).into_owned())
         };
         let path = target.split('?').next()?;
-        if let Some(name) = path.strip_prefix("/upload/") {
+        if let Some((name, count)) = path.strip_prefix("/flow/").and_then(|it| it.split_once('/')) {
+            let chunk = vec![b'x'; 64 * 1024];
+            let mut left = count.parse::<usize>().ok()? * MIB;
+            if request.method == Some("GET") {
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {left}\r\n\r\n");
+                stream.write_all(head.as_bytes()).ok()?;
+                while left > 0 {
+                    stream.write_all(&chunk).ok()?;
+                    self.flow(name, chunk.len());
+                    left -= chunk.len();
+                }
+                return Some(());
+            }
+            let mut body = reader.take(left as u64);
+            let mut chunk = chunk;
+            while left > 0 {
+                let count = body.read(&mut chunk).ok()?;
+                self.flow(name, count);
+                left -= count;
+            }
+            answer(&mut stream, "200 OK", &[], b"thanks");
+        } else if let Some(name) = path.strip_prefix("/upload/") {
             let mut first = [0; 5];
             reader.read_until(b'\n', &mut Vec::new()).ok()?;
             reader.read_exact(&mut first).ok()?;
