@@ -156,22 +156,56 @@ pub fn create(tools: &Tools, state: &Path, store: &str, name: &str, value: &str)
     Ok(())
 }
 
+/// Whether there is any local store below `state`.
+pub fn is_there(state: &Path) -> bool {
+    state.join("v3/secrets-store").is_dir()
+}
+
 /// The names that a local store has.
-fn names(tools: &Tools, state: &Path, store: &str) -> Result<Vec<String>> {
-    if !state.join("v3/secrets-store").is_dir() {
+///
+/// # Errors
+///
+/// What wrangler says.
+pub fn names(tools: &Tools, state: &Path, store: &str) -> Result<Vec<String>> {
+    if !is_there(state) {
         return Ok(Vec::new());
     }
     let mut command = tools.wrangler();
     command
-        .args(["secrets-store", "secret", "list", store, "--per-page", "100", "--persist-to"])
+        // A mistake in wrangler.toml is no reason not to list.
+        .args(["secrets-store", "secret", "list", store, "--config", "/dev/null"])
+        .args(["--per-page", "100", "--persist-to"])
         .arg(state);
-    let table = process::output("listing the local secrets", &mut command, STORE_IS_BROKEN)?;
-    // A row is `│ name │ id │ …`.
-    Ok(table.lines().filter_map(|row| Some(row.split('│').nth(1)?.trim().to_owned())).collect())
+    match process::output("listing the local secrets", &mut command, STORE_IS_BROKEN) {
+        Ok(table) => Ok(first_column(&table)),
+        // wrangler's word for an empty store, which it takes for a failure.
+        Err(error) if format!("{error:#}").contains("returned no secrets") => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The first cell of each row but the head; a row is `│ name │ id │ …`.
+fn first_column(table: &str) -> Vec<String> {
+    let rows = table.lines().filter_map(|row| Some(row.split('│').nth(1)?.trim().to_owned()));
+    rows.skip(1).collect()
 }
 
 fn read<T: for<'de> Deserialize<'de>>(file: &str) -> Result<T> {
     let text =
         fs::read_to_string(root().join(file)).with_context(|| format!("cannot read {file}"))?;
     toml::from_str(&text).with_context(|| format!("mistake in {file}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_a_list_are_read_and_its_head_is_none() {
+        let table = "🔐 Listing secrets... (store-id: 0, page: 1)\n\
+                     ┌─────────┬────┐\n│ Name    │ ID │\n├─────────┼────┤\n\
+                     │ api_key │ 1a │\n├─────────┼────┤\n│ b       │ 2b │\n└─────────┴────┘\n";
+        assert_eq!(first_column(table), ["api_key", "b"]);
+        assert!(first_column("").is_empty());
+    }
 }

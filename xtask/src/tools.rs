@@ -40,6 +40,22 @@ impl Tools {
     ///
     /// What could not be fetched, and what to do about it.
     pub fn ensure() -> Result<Self> {
+        Self::ensure_with(|cache| {
+            ensure_wasm_target()?;
+            ensure_cargo_tools(cache)
+        })
+    }
+
+    /// Fetches what is missing of the npm side, wrangler above all, and nothing to build with.
+    ///
+    /// # Errors
+    ///
+    /// As [`ensure`](Self::ensure).
+    pub fn ensure_npm_side() -> Result<Self> {
+        Self::ensure_with(|_| Ok(PathBuf::new()))
+    }
+
+    fn ensure_with(build_tools: impl FnOnce(&Path) -> Result<PathBuf>) -> Result<Self> {
         let cache = cache_folder()?;
         fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
         // Two clones that start at once fetch one after the other.
@@ -55,8 +71,7 @@ impl Tools {
             env::join_paths(folders.iter().cloned().chain(env::split_paths(&inherited)))
         };
         ensure_npm_packages(&path(&folders)?, node.as_deref())?;
-        ensure_wasm_target()?;
-        let bin = ensure_cargo_tools(&cache)?;
+        let bin = build_tools(&cache)?;
         folders.push(root().join("node_modules/.bin"));
         Ok(Self { path: path(&folders)?, bin })
     }
@@ -148,7 +163,8 @@ fn ensure_node(cache: &Path) -> Result<Option<PathBuf>> {
             Command::new("npm")
                 .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
                 .arg(&folder)
-                .arg(format!("node@{NODE}")),
+                .arg(format!("node@{NODE}"))
+                .stdout(std::io::stderr()),
             TRY_AGAIN,
         )?;
     }
@@ -176,7 +192,9 @@ fn ensure_npm_packages(path: &OsStr, node: Option<&Path>) -> Result<()> {
             Command::new("npm")
                 .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
                 .current_dir(root())
-                .env("PATH", path),
+                .env("PATH", path)
+                // What is fetched is no answer of the command that needs it.
+                .stdout(std::io::stderr()),
             TRY_AGAIN,
         )?;
         fs::write(&stamp, &lock)?;
