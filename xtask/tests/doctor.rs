@@ -355,6 +355,40 @@ fn where_nothing_is_wrong_the_exit_code_is_zero() {
 }
 
 #[test]
+fn a_top_level_with_a_store_of_the_account_is_compared_with_it() {
+    let api = Api::start(account);
+    let output = remotely(&right().replace("env.production.", ""), &api.base_url(), TOKEN, &[]);
+    let first =
+        format!("top level: compared with the account {ACCOUNT}\naccount\n  ✗ 95 of the account's");
+    assert!(text(&output.stdout).starts_with(&first), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_token_that_may_not_see_the_workers_secrets_is_enough() {
+    let api = Api::start(|request| match request.uri().path().ends_with("-production/secrets") {
+        true => StatusCode::FORBIDDEN.into_response(),
+        false => account(request),
+    });
+    let printed = text(&remotely(&right(), &api.base_url(), TOKEN, &[]).stdout);
+    assert!(printed.contains("; its Worker's plain secrets cannot be seen"), "{printed}");
+    assert!(printed.ends_with("\n1 finding\n"), "{printed}");
+}
+
+#[test]
+fn a_plain_secret_of_wrangler_dev_clashes_at_the_top_level_alone() {
+    let entry =
+        "secrets_store_secrets]]\nbinding = \"DEV_ONLY\"\nstore_id = \"0\"\nsecret_name = \"d\"\n";
+    let config = format!("[[{entry}[[env.production.{entry}");
+    let output = doctor(folder(&config).path(), &["--json"], &[]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let clashes = report["findings"].as_array().unwrap().iter();
+    let clashes: Vec<_> = clashes.filter(|it| it["kind"] == "plain_and_store").collect();
+    assert_eq!(clashes.len(), 1, "{report}");
+    assert_eq!(clashes[0]["environment"], Value::Null);
+    assert_eq!(clashes[0]["mend"], "remove DEV_ONLY from .dev.vars");
+}
+
+#[test]
 fn a_local_store_that_is_not_there_yet_has_no_secret() {
     let output = doctor(folder(FAULTY).path(), &[], &[]);
     let (code, printed) = (output.status.code(), text(&output.stdout));

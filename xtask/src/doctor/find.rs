@@ -233,7 +233,8 @@ impl Found<'_> {
         }
         let Some(settings) = &self.environment.settings else {
             if self.top.settings.is_some() {
-                let what = "no upstreams here: the top level's [vars] are not inherited";
+                let what =
+                    "no upstreams: neither [vars] nor bindings of the top level are inherited";
                 let mend = format!(
                     "write [{}.<name>] into wrangler.toml, with the same fields as at the top level",
                     table(self.environment, "vars.UPSTREAMS")

@@ -1,7 +1,7 @@
 //! `cargo xtask doctor`: every binding of `wrangler.toml` against the store, and how to mend what is
 //! wrong.
 //!
-//! [`config`] reads the file, [`look`] finds out what the stores have, [`find`] has the rules.
+//! `config` reads the file, `look` finds out what the stores have, `find` has the rules.
 
 mod config;
 mod find;
