@@ -345,10 +345,17 @@ impl Found<'_> {
             (None, Some(Stores { place: Place::Local { .. }, .. }) | None) => {
                 format!("{name}=<value> in .dev.vars")
             }
-            (environment, _) => {
+            (environment, stores) => {
                 let flag = environment.as_ref().map(|name| format!(" --env {}", word(name)));
-                let (name, config) = (word(name), self.facts.config_flag);
-                format!("npx wrangler secret put {name}{}{config}", flag.unwrap_or_default())
+                let list = match stores {
+                    // Without the account, that list is all that can be seen of it.
+                    None => {
+                        format!(", listed in [{}] required", table(self.environment, "secrets"))
+                    }
+                    Some(_) => String::new(),
+                };
+                let (flag, config) = (flag.unwrap_or_default(), self.facts.config_flag);
+                format!("npx wrangler secret put {}{flag}{config}{list}", word(name))
             }
         };
         format!(
