@@ -139,6 +139,8 @@ impl LocalStore {
             .args(arguments)
             .arg("--persist-to")
             .arg(&self.state)
+            // A mistake in wrangler.toml has nothing to do with it.
+            .args(["--config", "/dev/null"])
             .env("WRANGLER_SEND_METRICS", "false")
             // Its log files are kept for days.
             .env("WRANGLER_WRITE_LOGS", "false")

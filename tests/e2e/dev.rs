@@ -12,6 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use xtask::{
+    doctor,
     process::{self, Process},
     store::{self, Development},
 };
@@ -135,6 +136,16 @@ pub fn readyz_finds_every_binding_of_the_shipped_settings(stage: &Stage) {
     let bound = &development.config.secrets_store_secrets;
     assert_eq!(names, bound.iter().map(|it| it.binding.as_str()).collect());
     assert!(bindings.values().all(|binding| binding["state"] == "ok"), "{answer:?}");
+}
+
+pub fn doctor_finds_nothing_wrong_in_the_store_that_dev_has_filled(stage: &Stage) {
+    let _turn = stage.dev.turn();
+    let state = stage.dev.state.path();
+    let options = doctor::Options { persist_to: Some(state.to_owned()), ..Default::default() };
+    assert!(doctor::run(&options).unwrap());
+    // wrangler calls it a failure that a store is empty.
+    let local = store::local(&stage.tools, state).unwrap();
+    assert!(local.names("11111111111111111111111111111111").unwrap().is_empty());
 }
 
 pub fn a_value_changed_with_wrangler_is_used_by_the_next_request(stage: &Stage) {

@@ -109,6 +109,7 @@ trials! {
         a_plain_worker_secret_works_under_the_same_name;
     dev: the_printed_curl_line_gets_the_upstreams_answer,
         readyz_finds_every_binding_of_the_shipped_settings,
+        doctor_finds_nothing_wrong_in_the_store_that_dev_has_filled,
         a_value_changed_with_wrangler_is_used_by_the_next_request,
         a_value_changed_over_rest_is_used_by_the_next_request,
         a_secret_that_is_created_and_deleted_over_rest_comes_and_goes,

@@ -3,6 +3,7 @@
 pub mod build;
 pub mod demo;
 pub mod dev;
+pub mod doctor;
 pub mod process;
 pub mod store;
 pub mod test;

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use xtask::{build, dev, process, test};
+use xtask::{build, dev, doctor, process, test};
 
 /// The project's commands. Each fetches the tools that it needs, and may be stopped and run again.
 #[derive(Parser)]
@@ -29,6 +29,14 @@ enum Command {
     Test,
     /// The Worker into build/: the build command of wrangler.toml
     Build,
+    /// Compares every binding of wrangler.toml with the store, and says how to mend what is wrong.
+    /// Exit code 0: nothing is wrong; 1: something is; 2: it could not look
+    ///
+    /// The top level is what `wrangler dev` runs: it is compared with the local store. An [env.*] is
+    /// for the account, so that without --remote only its settings and its bindings are compared
+    /// with each other. Every finding is a line that ends in what mends it. No value of a secret is
+    /// asked for or printed.
+    Doctor(doctor::Options),
 }
 
 fn main() -> ExitCode {
@@ -37,12 +45,20 @@ fn main() -> ExitCode {
         Command::Dev { port, persist_to } => dev::run(port, &persist_to),
         Command::Test => test::run(),
         Command::Build => build::run(),
+        // Its failure is a code of its own: 1 says that something is wrong with what it looked at.
+        Command::Doctor(options) => match doctor::run(&options) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => return told(&error, 2),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("\nerror: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => told(&error, 1),
     }
+}
+
+fn told(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("\nerror: {error:#}");
+    ExitCode::from(code)
 }

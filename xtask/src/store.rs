@@ -200,10 +200,19 @@ pub fn local(tools: &Tools, state: &Path) -> Result<LocalStore> {
     LocalStore::new(move || tools.wrangler(), state)
 }
 
+/// Whether there is any local store below `state`.
+pub fn is_there(state: &Path) -> bool {
+    state.join("v3/secrets-store").is_dir()
+}
+
 /// The names that a local store has.
-fn names(local: &LocalStore, state: &Path, store: &str) -> Result<Vec<String>> {
+///
+/// # Errors
+///
+/// What wrangler says.
+pub fn names(local: &LocalStore, state: &Path, store: &str) -> Result<Vec<String>> {
     // Asking wrangler takes a second.
-    if !state.join("v3/secrets-store").is_dir() {
+    if !is_there(state) {
         return Ok(Vec::new());
     }
     let names = local.names(store).context(STORE_IS_BROKEN)?;

@@ -40,6 +40,22 @@ impl Tools {
     ///
     /// What could not be fetched, and what to do about it.
     pub fn ensure() -> Result<Self> {
+        Self::ensure_with(|cache| {
+            ensure_wasm_target()?;
+            ensure_cargo_tools(cache)
+        })
+    }
+
+    /// Fetches what is missing of the npm side, wrangler above all, and nothing to build with.
+    ///
+    /// # Errors
+    ///
+    /// As [`ensure`](Self::ensure).
+    pub fn ensure_npm_side() -> Result<Self> {
+        Self::ensure_with(|_| Ok(PathBuf::new()))
+    }
+
+    fn ensure_with(build_tools: impl FnOnce(&Path) -> Result<PathBuf>) -> Result<Self> {
         let cache = cache_folder()?;
         fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
         // Two clones that start at once fetch one after the other.
@@ -56,8 +72,7 @@ impl Tools {
         };
         npm_ci(&root(), "wrangler, workerd, esbuild and wasm-opt", &path(&folders)?)?;
         link_node(node.as_deref())?;
-        ensure_wasm_target()?;
-        let bin = ensure_cargo_tools(&cache)?;
+        let bin = build_tools(&cache)?;
         folders.push(root().join("node_modules/.bin"));
         Ok(Self { path: path(&folders)?, bin })
     }
@@ -158,7 +173,8 @@ fn ensure_node(cache: &Path) -> Result<Option<PathBuf>> {
             Command::new("npm")
                 .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
                 .arg(&folder)
-                .arg(format!("node@{NODE}")),
+                .arg(format!("node@{NODE}"))
+                .stdout(std::io::stderr()),
             TRY_AGAIN,
         )?;
     }
@@ -187,7 +203,9 @@ fn npm_ci(folder: &Path, what: &str, path: &OsStr) -> Result<()> {
         Command::new("npm")
             .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
             .current_dir(folder)
-            .env("PATH", path),
+            .env("PATH", path)
+            // What is fetched is no answer of the command that needs it.
+            .stdout(std::io::stderr()),
         TRY_AGAIN,
     )?;
     fs::write(&stamp, &lock).with_context(|| format!("cannot write {}", stamp.display()))
