@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -171,6 +171,23 @@ impl Drop for Api {
             assert!(!said.contains("panicked"), "{said}");
         }
     }
+}
+
+/// Runs the program where it is to end by itself, and answers what it said.
+#[track_caller]
+pub fn output(command: &mut Command) -> Output {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let deadline = Instant::now() + SOON;
+    while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // What it says fits into a pipe, so it has not waited for a reader.
+    let has_ended = child.try_wait().unwrap().is_some();
+    let _ = child.kill();
+    let output = child.wait_with_output().unwrap();
+    assert!(has_ended, "it did not end: {output:?}");
+    output
 }
 
 /// A secret of scope `workers`.

@@ -15,7 +15,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::client::{Api, MARK, program, secret, wait_until};
+use crate::client::{Api, MARK, output, program, secret, wait_until};
 
 /// A folder of its own, and a data file in it.
 fn folder() -> (TempDir, std::path::PathBuf) {
@@ -46,7 +46,7 @@ fn files_in(folder: &Path) -> Vec<String> {
 /// Runs the program where it must not start, and answers what it says.
 #[track_caller]
 fn refusal(command: &mut Command) -> String {
-    let output = command.output().unwrap();
+    let output = output(command);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();

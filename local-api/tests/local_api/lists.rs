@@ -47,7 +47,8 @@ fn pages_of_every_size_are_all_of_the_list() {
         }
         assert_eq!(all, CREATED);
     }
-    let far = api.get(&format!("{store}/secrets?page={}&per_page=100", usize::MAX));
+    // So far that the count of what comes before it has no number.
+    let far = api.get(&format!("{store}/secrets?page={}&per_page=2", usize::MAX / 2 + 2));
     assert_eq!(far.names(), Vec::<String>::new());
 }
 

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::client::{Api, MARK, program, secret, wait_until};
+use crate::client::{Api, MARK, output, program, secret, wait_until};
 
 /// Keeps each secret in a file of its name below the folder that it gets, and notes its calls.
 /// While `hold` is there, it waits; when the name is in `broken`, it fails.
@@ -171,7 +171,7 @@ fn a_value_is_not_an_argument() {
         let state = fs::canonicalize(project.path()).unwrap().join("below/../state");
         let id_of_store = store.strip_prefix("/stores/").unwrap();
         let call = format!(
-            "create {id_of_store} --name=one --scopes workers --persist-to {}",
+            "create {id_of_store} --name=one --scopes workers --persist-to {} --config /dev/null",
             state.display()
         );
         assert_eq!(project.calls(), [call]);
@@ -348,7 +348,7 @@ fn a_write_whose_client_has_gone_is_finished_before_the_end() {
 #[test]
 fn without_wrangler_it_does_not_start() {
     let folder = tempfile::tempdir().unwrap();
-    let output = program().args(["--mirror", "state"]).current_dir(&folder).output().unwrap();
+    let output = output(program().args(["--mirror", "state"]).current_dir(&folder));
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("run cargo xtask dev or npm ci first"), "{said}");
@@ -369,6 +369,15 @@ fn a_local_store_alone_puts_names_and_removes() {
     store.remove("s", "one").unwrap();
     store.remove("s", "no-such-name").unwrap();
     assert_eq!(project.stored("/stores/s"), [("Name".to_owned(), MARK.to_owned())]);
+
+    // Who calls it at once takes turns.
+    thread::scope(|scope| {
+        for name in ["one", "two", "three"] {
+            let store = &store;
+            scope.spawn(move || store.put("s", name, &MARK.into()).unwrap());
+        }
+    });
+    assert_eq!(project.calls().iter().filter(|it| it.starts_with("create")).count(), 5);
 
     project.write("broken", "one\n");
     let told = format!("{:#}", store.put("s", "one", &format!("{MARK}\n").into()).unwrap_err());

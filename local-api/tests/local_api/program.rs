@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::client::{ACCOUNT, Api, TOKEN, bare};
+use crate::client::{ACCOUNT, Api, TOKEN, bare, output};
 
 fn text(output: &Output) -> String {
     format!(
@@ -21,7 +21,7 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn its_help_says_what_it_is_and_how_to_call_it() {
-    let output = bare().env("LOCAL_API_TOKEN", "env-token").arg("--help").output().unwrap();
+    let output = output(bare().env("LOCAL_API_TOKEN", "env-token").arg("--help"));
     let help = text(&output);
     assert!(output.status.success(), "{help}");
     for part in
@@ -34,15 +34,16 @@ fn its_help_says_what_it_is_and_how_to_call_it() {
 
 #[test]
 fn without_a_token_or_an_account_it_does_not_start() {
-    let output = bare().args(["--account", ACCOUNT]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output).contains("--token"), "{output:?}");
-    let output = bare().args(["--token", TOKEN]).output().unwrap();
-    assert!(!output.status.success() && text(&output).contains("--account"), "{output:?}");
+    for (given, missing) in [(["--account", ACCOUNT], "--token"), (["--token", TOKEN], "--account")]
+    {
+        let output = output(bare().args(given));
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output).contains(missing), "{output:?}");
+    }
     // An empty token would let in everybody.
     for empty in [
-        bare().args(["--token", "", "--account", ACCOUNT]).output().unwrap(),
-        bare().args(["--account", ACCOUNT]).env("LOCAL_API_TOKEN", "").output().unwrap(),
+        output(bare().args(["--token", "", "--account", ACCOUNT])),
+        output(bare().args(["--account", ACCOUNT]).env("LOCAL_API_TOKEN", "")),
     ] {
         assert_eq!(empty.status.code(), Some(2), "{empty:?}");
     }
@@ -60,10 +61,8 @@ fn token_and_account_may_be_variables() {
 fn a_taken_address_is_refused_with_what_to_do() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let output = bare()
-        .args(["--token", TOKEN, "--account", ACCOUNT, "--listen", &address])
-        .output()
-        .unwrap();
+    let output =
+        output(bare().args(["--token", TOKEN, "--account", ACCOUNT, "--listen", &address]));
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output);
     assert!(said.contains(&address) && said.contains("--listen"), "{said}");
