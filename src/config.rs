@@ -3,10 +3,7 @@
 //! They are checked as a whole, and every mistake is told with the path of its field. Mistakes go
 //! to the log, never to a caller.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::time::Duration;
 
 use crate::{
     gateway::{
@@ -116,19 +113,22 @@ impl Settings {
         }
     }
 
-    /// Every binding that the settings name, and how its value travels: by a header, where it does
-    /// so in one place and encoded in another.
-    pub fn bindings(&self) -> BTreeMap<&str, Carrier> {
-        let mut bindings = BTreeMap::new();
+    /// Every binding that the settings name, each once, and how its value travels: by a header, where
+    /// it does so in one place and encoded in another.
+    pub fn bindings(&self) -> Vec<(&str, Carrier)> {
+        let mut bindings: Vec<(&str, Carrier)> = Vec::new();
+        let mut add = |binding, carrier| match bindings.iter_mut().find(|(own, _)| *own == binding)
+        {
+            Some((_, known)) if carrier == Carrier::Header => *known = carrier,
+            Some(_) => {}
+            None => bindings.push((binding, carrier)),
+        };
         let credentials = self.upstreams.iter().flat_map(|upstream| &upstream.credentials);
         for credential in credentials {
             let carrier = credential.placement.carrier();
             for binding in [Some(&credential.secret), credential.fallback.as_ref()].iter().flatten()
             {
-                let known = bindings.entry(binding.as_str()).or_insert(carrier);
-                if carrier == Carrier::Header {
-                    *known = carrier;
-                }
+                add(binding.as_str(), carrier);
             }
         }
         let callers = self.upstreams.iter().map(|upstream| &upstream.callers);
@@ -137,7 +137,7 @@ impl Settings {
             Callers::Tokens(tokens) => tokens.as_slice(),
         });
         let admin = self.secrets_store_api.iter().map(|api| &api.token).chain(self.admins());
-        bindings.extend(tokens.chain(admin).map(|binding| (binding.as_str(), Carrier::Header)));
+        tokens.chain(admin).for_each(|binding| add(binding.as_str(), Carrier::Header));
         bindings
     }
 }
@@ -230,14 +230,13 @@ impl SecretsStoreApi {
 
 fn read_upstreams(root: &Reader<'_>) -> Option<Vec<Upstream>> {
     let entries = root.entries()?;
-    let mut taken: BTreeSet<String> = BTreeSet::new();
+    let mut taken: Vec<String> = Vec::new();
     let lists = entries.iter().filter_map(|(_, upstream)| upstream.field("hosts"));
     for host in lists.filter(|it| it.value().is_array()).filter_map(|it| it.items()).flatten() {
         let name = host.value().as_str().unwrap_or_default().to_ascii_lowercase();
-        host.check(
-            name.is_empty() || taken.insert(name),
-            "this host name is already an upstream's",
-        );
+        let is_free = name.is_empty() || !taken.contains(&name);
+        host.check(is_free, "this host name is already an upstream's");
+        taken.push(name);
     }
     json::all(entries.iter().map(|(name, upstream)| Upstream::read(name, upstream)))
 }
@@ -345,8 +344,8 @@ mod tests {
         assert_eq!((&open.callers, open.timeout), (&Callers::Public, Duration::from_secs(30)));
         assert_eq!(settings.admins(), ["ADMIN_TOKEN"]);
         assert_eq!(
-            settings.bindings().into_keys().collect::<Vec<_>>(),
-            ["ADMIN_TOKEN", "API_KEY", "API_KEY_PREVIOUS", "CF_API_TOKEN", "GATEWAY_TOKEN"]
+            settings.bindings().into_iter().map(|(binding, _)| binding).collect::<Vec<_>>(),
+            ["API_KEY", "API_KEY_PREVIOUS", "GATEWAY_TOKEN", "CF_API_TOKEN", "ADMIN_TOKEN"]
         );
     }
 

@@ -1,10 +1,10 @@
 //! `/batch`: several upstream requests in one call.
 
-use std::{collections::BTreeSet, pin::pin};
+use std::pin::pin;
 
 use futures::{
     FutureExt,
-    future::{Either, join_all, select, select_ok},
+    future::{Either, select, select_ok},
 };
 use serde_json::Value;
 use worker::{
@@ -26,7 +26,7 @@ use crate::{
     json::{self, Mistakes, Reader},
     response::{Answer, Failure, Refusal},
     runtime,
-    secrets::Secrets,
+    secrets::{Secrets, join_all},
 };
 
 /// How many requests a batch may have.
@@ -124,9 +124,13 @@ pub async fn run(
     let answers: Array = parts.iter().map(|part| &part.answer).collect();
     let answer = runtime::success(&answers)
         .map_err(|_| Refusal::UpstreamUnreachable.because("the answers cannot be put together"))?;
-    let callers: BTreeSet<_> =
-        parts.iter().filter_map(|it| it.progress.caller.as_deref()).collect();
-    let callers = callers.into_iter().collect::<Vec<_>>().join(", ");
+    let mut callers: Vec<&str> = Vec::new();
+    for caller in parts.iter().filter_map(|it| it.progress.caller.as_deref()) {
+        if !callers.contains(&caller) {
+            callers.push(caller);
+        }
+    }
+    let callers = callers.join(", ");
     let progress = Progress {
         caller: (!callers.is_empty()).then_some(callers),
         retries: parts.iter().map(|part| part.progress.retries).sum(),

@@ -1,6 +1,5 @@
 //! Forwarding: the request as it goes to an upstream, and the answer as it comes back.
 
-use futures::future::join_all;
 use worker::{
     Env,
     wasm_bindgen::JsCast as _,
@@ -17,7 +16,7 @@ use crate::{
     config::Upstream,
     response::{Failure, Refusal},
     runtime,
-    secrets::{Secret, SecretErrors, Secrets},
+    secrets::{Secret, SecretErrors, Secrets, join_all},
 };
 
 /// A credential and its value.

@@ -10,7 +10,7 @@ mod headers;
 pub mod path;
 pub mod readiness;
 
-use futures::{future::join_all, try_join};
+use futures::try_join;
 use worker::{
     Env,
     web_sys::{Headers, Request, Response},
@@ -24,7 +24,7 @@ use crate::{
     config::{Callers, Upstream},
     response::{Failure, Refusal},
     runtime,
-    secrets::Secrets,
+    secrets::{Secrets, join_all},
 };
 
 /// A request for an upstream.

@@ -1,6 +1,6 @@
 //! `/readyz`: whether every binding that the settings name can be had.
 
-use futures::{future::join_all, try_join};
+use futures::try_join;
 use serde_json::{Map, Value, json};
 use worker::{Env, web_sys::Headers};
 
@@ -13,7 +13,7 @@ use crate::{
     config::Settings,
     response::{Answer, Failure, Refusal},
     runtime,
-    secrets::{Secret, SecretError, SecretErrors, Secrets},
+    secrets::{Secret, SecretError, SecretErrors, Secrets, join_all},
 };
 
 /// One binding that was tried.
@@ -60,7 +60,6 @@ pub async fn check<'a>(
     let others = async { Ok(join_all(others.map(try_one)).await) };
     let ((admin, mut checks), others) = try_join!(admitted, others)?;
     checks.extend(others);
-    checks.sort_by_key(|check| check.binding);
 
     let result = json!({ "bindings": checks.iter().map(Check::report).collect::<Map<_, _>>() });
     let errors: Vec<_> = checks.into_iter().filter_map(|check| check.result.err()).collect();

@@ -105,6 +105,7 @@
 
 mod binding;
 mod error;
+mod join;
 mod platform;
 mod scope;
 mod secret;
@@ -115,6 +116,7 @@ mod typed;
 pub use self::{
     binding::{Binding, Environment},
     error::{Cause, ErrorKind, Flaw, SecretError, SecretErrors},
+    join::join_all,
     platform::PlatformBinding,
     scope::{GET_TIMEOUT, Secrets, with_fallback},
     secret::Secret,

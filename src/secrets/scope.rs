@@ -1,14 +1,16 @@
 //! [`Secrets`]: the secrets of one request.
 
-use std::{cell::RefCell, collections::HashMap, pin::pin, time::Duration};
+use std::{cell::RefCell, pin::pin, time::Duration};
 
 use futures::{
     FutureExt as _,
-    future::{Either, LocalBoxFuture, Shared, join_all, ready, select},
+    future::{Either, LocalBoxFuture, Shared, ready, select},
 };
 use serde::de::DeserializeOwned;
 
-use super::{Binding, Environment, ErrorKind, Flaw, Secret, SecretError, SecretErrors, typed};
+use super::{
+    Binding, Environment, ErrorKind, Flaw, Secret, SecretError, SecretErrors, join_all, typed,
+};
 
 /// How long a `.get()` may take until it counts as failed.
 pub const GET_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,7 +22,8 @@ pub const GET_TIMEOUT: Duration = Duration::from_secs(5);
 /// a value that was changed in the store is used at once.
 pub struct Secrets<E = worker::Env> {
     environment: E,
-    gets: RefCell<HashMap<String, Get>>,
+    /// By binding. There are few, so that looking through them is as fast as hashing.
+    gets: RefCell<Vec<(String, Get)>>,
 }
 
 /// A `.get()` that is under way or done, shared by all who ask for the same binding.
@@ -137,7 +140,7 @@ impl<E: Environment> Secrets<E> {
     /// The one `.get()` of this request for `binding`.
     fn start(&self, binding: &str) -> Get {
         let mut gets = self.gets.borrow_mut();
-        if let Some(get) = gets.get(binding) {
+        if let Some((_, get)) = gets.iter().find(|(own, _)| own == binding) {
             return get.clone();
         }
         let get = match self.environment.binding(binding) {
@@ -145,7 +148,7 @@ impl<E: Environment> Secrets<E> {
             Err(kind) => ready(Err(kind)).boxed_local(),
         };
         let get = get.shared();
-        gets.insert(binding.to_owned(), get.clone());
+        gets.push((binding.to_owned(), get.clone()));
         get
     }
 }
