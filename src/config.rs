@@ -156,8 +156,7 @@ impl Upstream {
         // First read everything, so that every mistake is noted; then give up on any.
         let name = upstream
             .check(
-                // `.` and `..` would be dot segments.
-                name.bytes().any(|byte| byte != b'.') && name.bytes().all(is_unreserved),
+                is_segment(name),
                 "an upstream's name has letters, digits, '-', '.', '_' and '~' only",
             )
             .map(|()| name.to_owned());
@@ -207,10 +206,7 @@ impl SecretsStoreApi {
         let base_url = fields.required("base_url").and_then(|it| BaseUrl::read(&it));
         let account_id = fields.required("account_id").and_then(|it| {
             let id = it.text()?;
-            it.check(
-                !id.is_empty() && id.bytes().all(is_unreserved),
-                "must be an account's id: 32 hexadecimal digits",
-            )?;
+            it.check(is_segment(id), "must be an account's id: 32 hexadecimal digits")?;
             Some(id.to_owned())
         });
         let token = fields.required("token").and_then(|it| read_binding(&it));
@@ -274,9 +270,12 @@ fn read_host(host: &Reader<'_>) -> Option<String> {
     Some(name)
 }
 
-/// Unreserved characters of a URL (RFC 3986, section 2.3): nothing in them means anything.
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+/// Whether this is one segment of a path as it stands: of unreserved characters (RFC 3986, section
+/// 2.3), and no dot segment.
+fn is_segment(name: &str) -> bool {
+    let is_unreserved =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    name.bytes().any(|byte| byte != b'.') && name.bytes().all(is_unreserved)
 }
 
 /// A host without its port; an IPv6 address keeps its brackets.
@@ -442,6 +441,25 @@ mod tests {
                 "SECRETS_STORE_API.callers",
             ]
         );
+    }
+
+    #[test]
+    fn a_name_that_becomes_part_of_a_path_is_no_dot_segment() {
+        for (name, is_right) in
+            [("a", true), (".a", true), ("...", false), (".", false), ("..", false), ("", false)]
+        {
+            let upstream = serde_json::json!({
+                name: { "base_url": "https://a.example", "callers": ["T"], "credentials": [] },
+            });
+            let api = serde_json::json!({
+                "base_url": "https://a.example", "account_id": name, "token": "K", "callers": ["T"],
+            });
+            let reads = |upstreams: Option<String>, api: Option<String>| {
+                Settings::parse(upstreams.as_deref(), api.as_deref()).is_ok()
+            };
+            assert_eq!(reads(Some(upstream.to_string()), None), is_right, "{name}");
+            assert_eq!(reads(None, Some(api.to_string())), is_right, "{name}");
+        }
     }
 
     #[test]

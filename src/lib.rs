@@ -7,6 +7,8 @@
 
 mod allocator;
 mod config;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gateway;
 mod json;
 mod log;

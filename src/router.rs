@@ -19,13 +19,18 @@ const MAX_REQUEST_ID: usize = 128;
 
 /// Where a request goes.
 #[derive(Debug)]
-enum Route<'a> {
+pub enum Route<'a> {
+    /// `/healthz`
     Health,
+    /// `/readyz`
     Readiness,
+    /// `/batch`
     Batch,
+    /// An upstream, and what comes after its name.
     Proxy(&'a Upstream, &'a str),
     /// The REST API: its settings, the account in the path, and what comes after `secrets_store`.
     SecretsStoreApi(&'a SecretsStoreApi, &'a str, &'a str),
+    /// None that there is.
     Unknown,
 }
 
@@ -83,7 +88,8 @@ pub async fn respond(request: Request, env: Env) -> worker::Result<Response> {
 }
 
 impl<'a> Route<'a> {
-    fn of(host: &str, path_and_query: &'a str, settings: &'a Settings) -> Self {
+    /// The route of a request to this host, which may have a port.
+    pub fn of(host: &str, path_and_query: &'a str, settings: &'a Settings) -> Self {
         if let Some(upstream) = settings.upstream_of_host(host) {
             return Self::Proxy(upstream, path_and_query);
         }
@@ -199,7 +205,7 @@ impl Served {
 
 /// The host of a request's URL, perhaps with a port, and what comes after it. The runtime gives the
 /// URL as it came, so that what is cut out of it is what the caller sent, byte for byte.
-fn split_url(url: &str) -> (&str, &str) {
+pub fn split_url(url: &str) -> (&str, &str) {
     split_segment(url.split_once("://").map_or(url, |(_, rest)| rest))
 }
 
@@ -209,7 +215,7 @@ fn split_segment(rest: &str) -> (&str, &str) {
 }
 
 /// Whether a caller's request id is taken over.
-fn is_request_id(id: &str) -> bool {
+pub fn is_request_id(id: &str) -> bool {
     let of_an_id = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(of_an_id)
 }

@@ -41,12 +41,17 @@ const MAX_ANSWER: u32 = 1024 * 1024;
 
 /// One request of a batch.
 #[derive(Debug, PartialEq, Eq)]
-struct Entry {
-    upstream: String,
-    method: String,
-    path_and_query: String,
-    headers: Vec<(String, String)>,
-    body: Option<String>,
+pub struct Entry {
+    /// For which upstream.
+    pub upstream: String,
+    /// `GET` where it names none.
+    pub method: String,
+    /// Empty, or beginning with `/` or `?`.
+    pub path_and_query: String,
+    /// The headers, and the content type of a body that was given as JSON.
+    pub headers: Vec<(String, String)>,
+    /// The body as text.
+    pub body: Option<String>,
 }
 
 /// What one request of a batch came to.
@@ -243,7 +248,12 @@ async fn read(request: &Request) -> Result<Vec<Entry>, Refusal> {
     parse(&body)
 }
 
-fn parse(body: &str) -> Result<Vec<Entry>, Refusal> {
+/// Reads the body of a batch.
+///
+/// # Errors
+///
+/// 400 with the first mistake, and 413.
+pub fn parse(body: &str) -> Result<Vec<Entry>, Refusal> {
     let mut too_many = false;
     let entries = json::read("", body, |root| {
         let requests = root.fields(&["requests"])?.required("requests")?;

@@ -94,15 +94,18 @@ const LONG_TOKEN: usize = 12;
 /// must be set apart from what is around it, so that it strips nothing else.
 pub fn mentions(value: &str, token: &str) -> bool {
     let sets_apart = |c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c);
-    let stands_in = |text: &str| {
-        !token.is_empty()
-            && text.match_indices(token).any(|(at, _)| {
-                let (before, rest) = text.split_at_checked(at).unwrap_or_default();
-                let after = rest.strip_prefix(token).unwrap_or_default();
-                token.len() >= LONG_TOKEN
-                    || before.chars().next_back().is_none_or(sets_apart)
-                        && after.chars().next().is_none_or(sets_apart)
-            })
+    let stands_apart_at = |text: &str, at: usize| {
+        let (before, rest) = text.split_at_checked(at).unwrap_or_default();
+        rest.strip_prefix(token).is_some_and(|after| {
+            before.chars().next_back().is_none_or(sets_apart)
+                && after.chars().next().is_none_or(sets_apart)
+        })
+    };
+    let stands_in = |text: &str| match token.len() {
+        0 => false,
+        LONG_TOKEN.. => text.contains(token),
+        // At each place, since one that is not set apart may overlap with one that is.
+        _ => text.char_indices().any(|(at, _)| stands_apart_at(text, at)),
     };
     let pair = || {
         let encoded = after_scheme("basic", value)?.trim_end_matches('=');
@@ -233,6 +236,10 @@ mod tests {
             assert!(!mentions(value, "t-1"), "{value}");
         }
         assert!(!mentions("", "") && !mentions("x", ""));
+        // The first place overlaps with the second, which is set apart.
+        for (value, token) in [("Bearer r r", "r r"), ("Basic YWI6Yjpi", "b:b")] {
+            assert!(mentions(value, token), "{value}"); // the second is ab:b:b
+        }
     }
 
     #[test]

@@ -14,14 +14,14 @@ const HOP_BY_HOP: &[&str] = &[
 ];
 
 /// Whether a header, named in lower case, belongs to one connection.
-pub(super) fn is_hop_by_hop(name: &str) -> bool {
+pub fn is_hop_by_hop(name: &str) -> bool {
     HOP_BY_HOP.contains(&name)
 }
 
 /// Whether a request's header, named in lower case, is not sent on to an upstream: what belongs to
 /// the connection or to the gateway's own site, or tells of the network before it. `connection` is
 /// the value of the request's `Connection` header.
-pub(super) fn ends_here(name: &str, connection: Option<&str>) -> bool {
+pub fn ends_here(name: &str, connection: Option<&str>) -> bool {
     is_hop_by_hop(name)
         || matches!(name, "cookie" | "x-real-ip" | "true-client-ip")
         || name.starts_with("cf-")
@@ -30,12 +30,12 @@ pub(super) fn ends_here(name: &str, connection: Option<&str>) -> bool {
 }
 
 /// Whether a response's header, named in lower case, is not sent back to the caller.
-pub(super) fn stays_with_us(name: &str, connection: Option<&str>) -> bool {
+pub fn stays_with_us(name: &str, connection: Option<&str>) -> bool {
     is_hop_by_hop(name) || name == "set-cookie" || is_named_by(connection, name)
 }
 
 /// Whether a `CDN-Loop` value names this host; its parameters tell nothing here.
-pub(super) fn names_host(hops: &str, host: &str) -> bool {
+pub fn names_host(hops: &str, host: &str) -> bool {
     let names = hops.split(',').filter_map(|hop| hop.split(';').next());
     names.map(str::trim).any(|name| name.eq_ignore_ascii_case(host))
 }

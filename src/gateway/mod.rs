@@ -6,7 +6,7 @@ pub mod batch;
 pub mod caller;
 pub mod credential;
 pub mod forward;
-mod headers;
+pub mod headers;
 pub mod path;
 pub mod readiness;
 

@@ -156,7 +156,8 @@ fn has_dot_segment(path: &str) -> bool {
 }
 
 /// Percent-decodes a path as the most lenient of servers would: also dots, slashes and backslashes
-/// that are written as IIS once took them, as overlong UTF-8, or as their full-width doubles.
+/// that are written as IIS once took them, as overlong UTF-8, or as their full-width doubles. Tabs and
+/// line breaks that come out of it are dropped, as a URL parser does (WHATWG URL, section 4.4).
 fn decoded(path: &str) -> String {
     const LENIENT: [(&str, &str); 12] = [
         ("%u002e", "."),
@@ -174,7 +175,7 @@ fn decoded(path: &str) -> String {
     ];
     let read = |path: String, (written, meant): &(&str, &str)| path.replace(written, meant);
     let read = LENIENT.iter().fold(path.to_ascii_lowercase(), read);
-    percent_decode_str(&read).decode_utf8_lossy().into_owned()
+    percent_decode_str(&read).decode_utf8_lossy().replace(['\t', '\n', '\r'], "")
 }
 
 #[cfg(test)]
@@ -281,6 +282,9 @@ mod tests {
             "/customers/..%00/x",
             "/customers/..%20/x",
             "/customers/%09../x",
+            "/customers/.%09./admin",
+            "/customers/.%250a%250d./admin",
+            "/customers/%%092e%%092e/admin",
             "/customers/..%3fx",
             "/customers/..%23",
             "/customers/%C0%AE%c0%ae/x",

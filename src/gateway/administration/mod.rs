@@ -4,7 +4,7 @@
 //! A request is read into an operation of the API and checked, and what is sent is made anew of that
 //! operation: nothing else of the caller's request goes on.
 
-mod parse;
+pub mod parse;
 
 use futures::try_join;
 use secrets_store_api::{ExposeSecret as _, GetSecret, Operation as _, Reported, Request as Sent};

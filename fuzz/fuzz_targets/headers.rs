@@ -1,0 +1,4 @@
+//! `secrets_store_gateway::fuzzing::headers` says what is claimed.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| secrets_store_gateway::fuzzing::headers(input));
