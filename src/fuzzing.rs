@@ -11,7 +11,7 @@
     reason = "a panic is how a claim fails"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64ct::{Base64, Encoding as _};
 use percent_encoding::percent_decode_str;
@@ -73,7 +73,7 @@ fn read_settings(upstreams: &str, api: Option<&str>) {
 
 /// Settings that were accepted lead where they seem to, and lack nothing.
 fn are_sound(settings: &Settings) {
-    let bindings = settings.bindings();
+    let bindings: BTreeMap<_, _> = settings.bindings().into_iter().collect();
     let mut hosts = BTreeSet::new();
     for upstream in &settings.upstreams {
         let Upstream { name, base_url, callers, credentials, methods, timeout, .. } = upstream;
