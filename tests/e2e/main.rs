@@ -105,7 +105,8 @@ trials! {
     credentials: each_credential_reaches_the_upstream_byte_for_byte,
         several_credentials_are_attached_together,
         the_callers_own_value_at_a_credentials_place_is_replaced,
-        a_plain_worker_secret_works_under_the_same_name;
+        a_plain_worker_secret_works_under_the_same_name,
+        a_secret_in_the_query_does_not_come_back_in_a_redirect;
     dev: the_printed_curl_line_gets_the_upstreams_answer,
         readyz_finds_every_binding_of_the_shipped_settings,
         a_value_changed_with_wrangler_is_used_by_the_next_request,
