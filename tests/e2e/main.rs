@@ -24,6 +24,7 @@ mod memory;
 mod patterns;
 mod proxy;
 mod routes;
+mod storm;
 mod stubs;
 mod upstream;
 
@@ -32,12 +33,13 @@ use std::{process::ExitCode, sync::Arc};
 use libtest_mimic::{Arguments, Trial};
 use xtask::{build, process, tools::Tools};
 
-use self::{client::MARK, dev::Dev, stubs::Stubs, upstream::Upstream};
+use self::{client::MARK, dev::Dev, storm::Scene, stubs::Stubs, upstream::Upstream};
 
 /// Everything that the tests share.
 pub struct Stage {
     tools: Tools,
     upstream: Upstream,
+    scene: Scene,
     stubs: Stubs,
     dev: Dev,
 }
@@ -47,9 +49,10 @@ impl Stage {
         let tools = Tools::ensure().unwrap();
         build::with(&tools).unwrap();
         let upstream = Upstream::start();
-        let stubs = Stubs::start(&tools, &upstream);
+        let scene = Scene::set();
+        let stubs = Stubs::start(&tools, &upstream, &scene);
         let dev = Dev::start(&["--port", "8787"]);
-        Self { tools, upstream, stubs, dev }
+        Self { tools, upstream, scene, stubs, dev }
     }
 }
 
@@ -151,6 +154,7 @@ trials! {
         a_request_id_is_taken_over_or_made,
         readyz_tells_each_bindings_state_to_admins_alone,
         a_broken_setting_is_told_to_the_log_with_its_path;
+    storm: nothing_gets_out_and_nothing_breaks;
 }
 
 fn main() -> ExitCode {

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod dev;
 pub mod process;
 pub mod store;
+pub mod storm;
 pub mod test;
 pub mod tools;
 
