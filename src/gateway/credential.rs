@@ -184,7 +184,7 @@ impl Placement {
 pub fn with_parameter(path_and_query: &str, name: &str, pair: &str) -> Zeroizing<String> {
     let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
     let own_name =
-        |parameter: &str| parameter.split('=').next().is_some_and(|it| decoded_name(it) == name);
+        |parameter: &str| parameter.split('=').next().is_some_and(|it| decoded(it) == name);
     let parameters = (!query.is_empty()).then(|| query.split('&')).into_iter().flatten();
     let mut joined = Zeroizing::new(String::with_capacity(path_and_query.len() + pair.len() + 2));
     joined.push_str(path);
@@ -197,9 +197,30 @@ pub fn with_parameter(path_and_query: &str, name: &str, pair: &str) -> Zeroizing
     joined
 }
 
-/// A parameter's name as a server reads it (application/x-www-form-urlencoded).
-fn decoded_name(name: &str) -> String {
-    percent_decode_str(&name.replace('+', " ")).decode_utf8_lossy().into_owned()
+/// A header of an answer without the value of `pair` (`name=value`, encoded), wherever an upstream
+/// repeats it: a redirect to the same URL, a link to the next page. What stands before `=` stays.
+/// `None` where it is not in it. (What is in a body goes on as it is: it is a stream.)
+pub fn without_value(header: &str, pair: &str) -> Option<Zeroizing<String>> {
+    let wanted = decoded(pair);
+    let ends = |c: char| c.is_whitespace() || "<>\",;?&#".contains(c);
+    let mut kept = Zeroizing::new(String::with_capacity(header.len()));
+    for part in header.split_inclusive(ends) {
+        let parameter = part.trim_end_matches(ends);
+        // However it is encoded there, also within another parameter.
+        if decoded(parameter).contains(&wanted) {
+            kept.push_str(parameter.split_once('=').map_or("", |(name, _)| name));
+            kept.push('=');
+            kept.push_str(part.strip_prefix(parameter).unwrap_or_default());
+        } else {
+            kept.push_str(part);
+        }
+    }
+    (kept.as_str() != header).then_some(kept)
+}
+
+/// A parameter, or its name, as a server reads it (application/x-www-form-urlencoded).
+fn decoded(parameter: &str) -> String {
+    percent_decode_str(&parameter.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 /// One string of several, made without growing: growing would leave copies behind.
@@ -373,6 +394,24 @@ mod tests {
             (r#"{"type":"bearer","secret":"K"}"#, vec!["credentials: must be a list"]),
         ] {
             assert_eq!(read(text).unwrap_err(), mistakes, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_attached_to_the_query_does_not_come_back() {
+        let pair = "key=a%20%2Fb";
+        for (header, kept) in [
+            ("/x?key=a%20%2Fb", "/x?key="),
+            ("https://a.example/x?a=1&key=a+/b&c=2#f", "https://a.example/x?a=1&key=&c=2#f"),
+            ("/x?k%65y=a%20%2fb;q", "/x?k%65y=;q"),
+            ("</x?key=a%20%2Fb>; rel=next, </y>", "</x?key=>; rel=next, </y>"),
+            ("/login?next=%2Fx%3Fkey%3Da%20%2Fb&a", "/login?next=&a"),
+        ] {
+            let without = without_value(header, pair);
+            assert_eq!(without.as_ref().map(|it| it.as_str()), Some(kept), "{header}");
+        }
+        for header in ["", "/x?key=other&a=a%20%2Fb", "W/\"1\"", "a=1; b=2, ?&"] {
+            assert_eq!(without_value(header, pair), None, "{header}");
         }
     }
 

@@ -135,9 +135,10 @@ pub(super) fn outgoing(
     Ok(outgoing)
 }
 
-/// The answer as it goes to the caller.
+/// The answer as it goes to the caller, without what `credentials` have attached to the query.
 pub(super) fn incoming(
     answer: &Response,
+    credentials: &[Attached<'_>],
     secrets_ms: u64,
     upstream_ms: u64,
 ) -> Result<Response, Failure> {
@@ -149,7 +150,24 @@ pub(super) fn incoming(
             let _ = headers.delete(&name);
         }
     }
+    withhold(&headers, credentials);
     let timing = format!("secrets;dur={secrets_ms}, upstream;dur={upstream_ms}");
     let _ = headers.append("server-timing", &timing);
     Ok(answer)
+}
+
+/// Takes out of an answer's headers the secrets that went into the query: an upstream that repeats
+/// the URL, in a redirect say, would tell them to the caller.
+fn withhold(headers: &Headers, credentials: &[Attached<'_>]) {
+    for (credential, secret) in credentials {
+        let Placed::Query(_, pair) = credential.placement.place(secret) else { continue };
+        for name in runtime::header_names(headers) {
+            let value = runtime::header(headers, &name);
+            let kept = value.and_then(|it| credential::without_value(&it.expose_secret(), &pair));
+            // What cannot be set must not stay either.
+            if kept.is_some_and(|kept| headers.set(&name, &kept).is_err()) {
+                let _ = headers.delete(&name);
+            }
+        }
+    }
 }

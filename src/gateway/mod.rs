@@ -100,7 +100,7 @@ async fn admit_and_send(
     if let Some(refusal) = refusal {
         return Err(refusal.into());
     }
-    let credentials = together(&upstream.credentials, credentials)?;
+    let mut credentials = together(&upstream.credentials, credentials)?;
     let hops = hops(caller_headers, host)?;
     let send = async |request: &Request, credentials: &[Attached<'_>]| {
         let outgoing = outgoing(upstream, path_and_query, request, credentials, &tokens, &hops)?;
@@ -117,10 +117,11 @@ async fn admit_and_send(
     {
         progress.retries = 1;
         runtime::discard(&answer);
-        answer = send(&again, &fallbacks).await?;
+        credentials = fallbacks;
+        answer = send(&again, &credentials).await?;
     }
     let upstream_ms = runtime::now().saturating_sub(started);
-    incoming(&answer, secrets_ms, upstream_ms)
+    incoming(&answer, &credentials, secrets_ms, upstream_ms)
 }
 
 /// What `Allow` says where `methods` is not set.

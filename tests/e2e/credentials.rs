@@ -49,3 +49,13 @@ pub fn a_plain_worker_secret_works_under_the_same_name(stage: &Stage) {
     let answer = call.bearer("5ecret-plain-token").send();
     assert_eq!(answer.got_header("authorization").as_deref(), Some("Bearer 5ecret-plain"));
 }
+
+pub fn a_secret_in_the_query_does_not_come_back_in_a_redirect(stage: &Stage) {
+    for (upstream, name) in [("query", "api%20key"), ("several", "key"), ("rotated_query", "key")] {
+        let path = format!("/proxy/{upstream}/again?a=1");
+        let answer = stage.stubs.gateway("GET", &path).bearer(TOKEN).send();
+        let target = format!("/again?a=1&{name}=");
+        assert_eq!((answer.status, answer.header("location")), (302, Some(target.as_str())));
+        assert_eq!(answer.header("link"), Some(format!("<{target}>; rel=next").as_str()));
+    }
+}

@@ -24,6 +24,7 @@ mod memory;
 mod patterns;
 mod proxy;
 mod routes;
+mod storm;
 mod streams;
 mod stubs;
 mod upstream;
@@ -33,12 +34,13 @@ use std::{process::ExitCode, sync::Arc};
 use libtest_mimic::{Arguments, Trial};
 use xtask::{build, process, tools::Tools};
 
-use self::{client::MARK, dev::Dev, stubs::Stubs, upstream::Upstream};
+use self::{client::MARK, dev::Dev, storm::Scene, stubs::Stubs, upstream::Upstream};
 
 /// Everything that the tests share.
 pub struct Stage {
     tools: Tools,
     upstream: Upstream,
+    scene: Scene,
     stubs: Stubs,
     dev: Dev,
 }
@@ -48,9 +50,10 @@ impl Stage {
         let tools = Tools::ensure().unwrap();
         build::with(&tools).unwrap();
         let upstream = Upstream::start();
-        let stubs = Stubs::start(&tools, &upstream);
+        let scene = Scene::set();
+        let stubs = Stubs::start(&tools, &upstream, &scene);
         let dev = Dev::start(&["--port", "8787"]);
-        Self { tools, upstream, stubs, dev }
+        Self { tools, upstream, scene, stubs, dev }
     }
 }
 
@@ -106,7 +109,8 @@ trials! {
     credentials: each_credential_reaches_the_upstream_byte_for_byte,
         several_credentials_are_attached_together,
         the_callers_own_value_at_a_credentials_place_is_replaced,
-        a_plain_worker_secret_works_under_the_same_name;
+        a_plain_worker_secret_works_under_the_same_name,
+        a_secret_in_the_query_does_not_come_back_in_a_redirect;
     dev: the_printed_curl_line_gets_the_upstreams_answer,
         readyz_finds_every_binding_of_the_shipped_settings,
         doctor_finds_nothing_wrong_in_the_store_that_dev_has_filled,
@@ -152,6 +156,7 @@ trials! {
         a_request_id_is_taken_over_or_made,
         readyz_tells_each_bindings_state_to_admins_alone,
         a_broken_setting_is_told_to_the_log_with_its_path;
+    storm: nothing_gets_out_and_nothing_breaks;
     streams: long_bodies_do_not_pass_through_wasm_memory,
         a_slow_reader_slows_the_writer_down;
 }

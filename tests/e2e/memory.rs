@@ -29,13 +29,9 @@ const COUNT: &str = "function (texts) {
 /// Searches the Wasm memory of these Workers for `text`; answers what it found, and fails where it
 /// cannot search.
 pub fn search(inspector: u64, workers: &[&str], text: &str) -> Vec<String> {
-    let list = call("GET", &format!("http://127.0.0.1:{inspector}/json")).send().json();
     let mut found = Vec::new();
     for worker in workers {
-        let target = list.as_array().unwrap().iter().find(|it| it["id"] == *worker);
-        let target = target.unwrap_or_else(|| panic!("no isolate of {worker} in {list}"));
-        let mut isolate = Isolate::open(inspector, target["id"].as_str().unwrap());
-        for memory in isolate.count(&[KNOWN, text]) {
+        for memory in Isolate::of(inspector, worker).count(&[KNOWN, text]) {
             let (size, known, secret) =
                 (&memory["size"], &memory["counts"][0], &memory["counts"][1]);
             assert!(known.as_u64().unwrap() > 0, "the search of {worker} finds nothing at all");
@@ -49,7 +45,7 @@ pub fn search(inspector: u64, workers: &[&str], text: &str) -> Vec<String> {
 
 /// How many bytes of Wasm memory a Worker has.
 pub fn size(inspector: u64, worker: &str) -> u64 {
-    let memories = Isolate::open(inspector, worker).count(&[KNOWN]);
+    let memories = Isolate::of(inspector, worker).count(&[]);
     memories.iter().map(|memory| memory["size"].as_u64().unwrap()).sum()
 }
 
@@ -60,6 +56,13 @@ struct Isolate {
 }
 
 impl Isolate {
+    fn of(inspector: u64, worker: &str) -> Self {
+        let list = call("GET", &format!("http://127.0.0.1:{inspector}/json")).send().json();
+        let target = list.as_array().unwrap().iter().find(|it| it["id"] == *worker);
+        let target = target.unwrap_or_else(|| panic!("no isolate of {worker} in {list}"));
+        Self::open(inspector, target["id"].as_str().unwrap())
+    }
+
     fn open(inspector: u64, id: &str) -> Self {
         let stream = TcpStream::connect(format!("127.0.0.1:{inspector}")).unwrap();
         let request = format!("ws://127.0.0.1:{inspector}/{id}").into_client_request().unwrap();

@@ -4,10 +4,13 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 // How often each binding was asked, and how many that meet are waiting.
 const gets = {};
 const waiting = { meet: new Set(), pair: new Set() };
+// What the bindings that do as they are told are to do now: `{ does, value }` by their name.
+const told = {};
 
 export class Secret extends WorkerEntrypoint {
   async get() {
-    const { name, does, value } = this.ctx.props;
+    const { name, ...props } = this.ctx.props;
+    const { does, value } = (props.does === "as told" && told[name]) || props;
     gets[name] = (gets[name] ?? 0) + 1;
     switch (does) {
       case "answer":
@@ -34,7 +37,12 @@ export class Secret extends WorkerEntrypoint {
 }
 
 export default {
-  fetch() {
+  // Tells the counts; what is posted, `{ name, does, value }`, tells a binding what to do from now on.
+  async fetch(request) {
+    if (request.method === "POST") {
+      const { name, ...state } = await request.json();
+      told[name] = state;
+    }
     return Response.json(gets);
   },
 };

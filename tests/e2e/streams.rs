@@ -30,11 +30,11 @@ fn measured(stage: &Stage, what: &str, run: impl FnOnce()) {
         stage.stubs.worker("streams", "GET", "/proxy/bearer/x").bearer(TOKEN).send().status,
         200
     );
-    let before = stage.stubs.memory("streams");
+    let (_, before) = stage.stubs.memory("streams");
     let started = Instant::now();
     run();
     let speed = amount() as f64 / started.elapsed().as_secs_f64();
-    let after = stage.stubs.memory("streams");
+    let (_, after) = stage.stubs.memory("streams");
     eprintln!(
         "{what}: {} MiB at {speed:.0} MiB/s; Wasm memory {} KiB before and {} KiB after",
         amount(),

@@ -18,6 +18,7 @@ use xtask::{build, process::Process, tools::Tools};
 use crate::{
     client::{Call, MARK, call},
     memory,
+    storm::Scene,
     upstream::Upstream,
 };
 
@@ -37,7 +38,7 @@ pub const ACCOUNT: &str = "985e105f4ecef8ad9ca31a8372d0c353";
 /// Its store, where there is one from the start.
 pub const STORE: &str = "023e105f4ecef8ad9ca31a8372d0c353";
 /// The token of its API.
-const API_TOKEN: &str = "5ecret-api-token";
+pub const API_TOKEN: &str = "5ecret-api-token";
 
 /// How long something may take to be seen in the log, or a runtime to start.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,14 +52,14 @@ pub struct Stubs {
 }
 
 impl Stubs {
-    pub fn start(tools: &Tools, upstream: &Upstream) -> Self {
+    pub fn start(tools: &Tools, upstream: &Upstream, scene: &Scene) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let example = xtask::root().join("examples/patterns");
         build::example(tools, &example).unwrap();
         copy_build(&xtask::root(), folder.path(), "gateway");
         copy_build(&example, folder.path(), "patterns");
         fs::write(folder.path().join("store.mjs"), include_str!("store.mjs")).unwrap();
-        fs::write(folder.path().join("config.capnp"), config(upstream)).unwrap();
+        fs::write(folder.path().join("config.capnp"), config(upstream, scene)).unwrap();
 
         let (sender, listening) = mpsc::channel();
         let log: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -122,11 +123,6 @@ impl Stubs {
         memory::search(self.ports["inspector"], &workers, MARK)
     }
 
-    /// How many bytes of Wasm memory a Worker has.
-    pub fn memory(&self, worker: &str) -> u64 {
-        memory::size(self.ports["inspector"], worker)
-    }
-
     /// The log line of a request.
     pub fn log_line(&self, request_id: &str) -> Value {
         let line = self.line_with(&format!("{{\"request_id\":\"{request_id}\""));
@@ -145,6 +141,24 @@ impl Stubs {
         }
     }
 
+    /// What was logged after the first `count` lines.
+    pub fn lines_after(&self, count: usize) -> Vec<String> {
+        self.log.lock().unwrap().get(count..).unwrap_or_default().to_vec()
+    }
+
+    /// Where secrets stand in the Wasm memory of one Worker, and how large that memory is.
+    pub fn memory(&self, worker: &str) -> (Vec<String>, u64) {
+        let inspector = self.ports["inspector"];
+        (memory::search(inspector, &[worker], MARK), memory::size(inspector, worker))
+    }
+
+    /// Tells a binding that does as it is told what to do from now on.
+    pub fn tell(&self, binding: &str, does: &str, value: &Value) {
+        let body = json!({ "name": binding, "does": does, "value": value });
+        let answer = self.worker("store", "POST", "/").body(body.to_string()).send();
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
     /// All that was logged.
     pub fn lines(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
@@ -159,7 +173,7 @@ fn copy_build(from: &Path, to: &Path, name: &str) {
     }
 }
 
-const SOCKETS: [&str; 11] = [
+const SOCKETS: [&str; 12] = [
     "gateway",
     "admin",
     "broken",
@@ -171,9 +185,10 @@ const SOCKETS: [&str; 11] = [
     "lost_api",
     "unreachable_api",
     "streams",
+    "storm",
 ];
 
-fn config(upstream: &Upstream) -> String {
+fn config(upstream: &Upstream, scene: &Scene) -> String {
     let base_url = format!("http://{}", upstream.address);
     let services = [
         worker("gateway", &bindings(&upstreams(&base_url))),
@@ -187,6 +202,7 @@ fn config(upstream: &Upstream) -> String {
         worker("lost_api", &api_bindings(&base_url, "NOT_FOUND")),
         worker("unreachable_api", &api_bindings("http://127.0.0.1:1", "API_TOKEN")),
         worker("unbound", &[plain("UPSTREAM", &base_url)]),
+        worker("storm", &storm_bindings(scene)),
         r#"(name = "store", worker = (
             compatibilityDate = "2026-10-01",
             modules = [(name = "store.mjs", esModule = embed "store.mjs")]))"#
@@ -444,7 +460,7 @@ fn api_bindings(base_url: &str, token: &str) -> Vec<String> {
 }
 
 /// A local REST API with these stores; answers its base URL. It runs until the tests end.
-fn local_api(quota: usize, stores: &[&str]) -> String {
+pub fn local_api(quota: usize, stores: &[&str]) -> String {
     let seed = |id: &&str| Seed {
         store_id: (*id).to_owned(),
         store_name: "seeded".to_owned(),
@@ -461,6 +477,16 @@ fn local_api(quota: usize, stores: &[&str]) -> String {
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}/client/v4", local_api::start(listener, options).unwrap())
+}
+
+/// The gateway in the storm: what its secrets are changes while it runs.
+fn storm_bindings(scene: &Scene) -> Vec<String> {
+    let mut bindings = vec![
+        variable("UPSTREAMS", &scene.upstreams()),
+        variable("SECRETS_STORE_API", &scene.secrets_store_api()),
+    ];
+    bindings.extend(scene.secrets.names().map(|name| secret(name, "as told", Value::Null)));
+    bindings
 }
 
 fn broken_bindings() -> Vec<String> {

@@ -11,6 +11,7 @@
 //! - `/long`, `/bom`, `/binary`: more than 1 MiB, text with a byte order mark, no text
 //! - `…/html`, `…/elsewhere`: a page of a proxy, a redirect
 //! - `/flow/<name>/<MiB>`: with that many bytes, or with how many it got; counts them meanwhile
+//! - `/again`: with a redirect, and a link, to the same URL
 //! - `/upload/<name>`: as soon as the body's first bytes are there, tells the test
 
 use std::{
@@ -196,6 +197,9 @@ impl Upstream {
             answer(&mut stream, "502 Bad Gateway", &[("set-cookie", "a=b")], HTML.as_bytes());
         } else if path.ends_with("/elsewhere") {
             answer(&mut stream, "302 Found", &[("location", "/stores/seen")], b"");
+        } else if path == "/again" {
+            let link = format!("<{target}>; rel=next");
+            answer(&mut stream, "302 Found", &[("location", target), ("link", &link)], b"");
         } else if path == "/long" {
             answer(&mut stream, "200 OK", &[], &vec![b'x'; 1024 * 1024 + 1]);
         } else if path == "/bom" {

@@ -6,6 +6,7 @@ pub mod dev;
 pub mod doctor;
 pub mod process;
 pub mod store;
+pub mod storm;
 pub mod test;
 pub mod tools;
 

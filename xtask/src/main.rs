@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use xtask::{build, dev, doctor, process, test};
+use xtask::{build, dev, doctor, process, storm, test};
 
 /// The project's commands. Each fetches the tools that it needs, and may be stopped and run again.
 #[derive(Parser)]
@@ -27,6 +27,16 @@ enum Command {
     },
     /// Formatting, lints, docs, the build, unit tests and end-to-end tests on the real runtime
     Test,
+    /// Generated requests, valid and hostile, at the real runtime, while secrets change and upstreams
+    /// misbehave; checks each answer, and tells what it tried
+    Storm {
+        /// For how long
+        #[arg(long, value_name = "N", default_value_t = 120)]
+        seconds: u64,
+        /// Which requests; a random one, which is printed, where it is left out
+        #[arg(long, value_name = "S")]
+        seed: Option<u64>,
+    },
     /// The Worker into build/: the build command of wrangler.toml
     Build,
     /// Compares every binding of wrangler.toml with the store, and says how to mend what is wrong.
@@ -44,6 +54,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Dev { port, persist_to } => dev::run(port, &persist_to),
         Command::Test => test::run(),
+        Command::Storm { seconds, seed } => storm::run(seconds, seed),
         Command::Build => build::run(),
         // Its failure is a code of its own: 1 says that something is wrong with what it looked at.
         Command::Doctor(options) => match doctor::run(&options) {

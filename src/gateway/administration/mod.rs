@@ -128,7 +128,7 @@ async fn admit_and_ask(
         }
     };
     let upstream_ms = runtime::now().saturating_sub(started);
-    Ok(incoming(&answer, secrets_ms, upstream_ms)?)
+    Ok(incoming(&answer, &[], secrets_ms, upstream_ms)?)
 }
 
 /// Reads what a request asks for, its body too.
