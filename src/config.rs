@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long an upstream may take until its response headers arrive, where `timeout_ms` is not set.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// All settings.
 #[derive(Debug, Default)]

@@ -29,15 +29,21 @@ impl fmt::Display for Mistake {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mistakes(pub Vec<Mistake>);
 
+/// How many mistakes are written out: a body may have thousands.
+const MAX_TOLD: usize = 20;
+
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, mistake) in self.0.iter().enumerate() {
+        for (index, mistake) in self.0.iter().take(MAX_TOLD).enumerate() {
             if index > 0 {
                 f.write_str("; ")?;
             }
             mistake.fmt(f)?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(MAX_TOLD) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
     }
 }
 
@@ -66,6 +72,23 @@ pub fn read<T>(
         _ if mistakes.is_empty() => Err(note("cannot be read".to_owned())),
         _ => Err(Mistakes(mistakes)),
     }
+}
+
+/// How many values a JSON text has at the most, lists and tables included: told before it is parsed,
+/// since each value costs memory, however short it is.
+pub fn values(text: &str) -> usize {
+    let mut count = 1;
+    let mut is_in_string = false;
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if is_in_string => drop(bytes.next()),
+            b'"' => is_in_string = !is_in_string,
+            b',' | b'[' | b'{' if !is_in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// A value and where it stands.

@@ -7,7 +7,11 @@ use worker::{
 
 use crate::{
     config::{SecretsStoreApi, Settings, Upstream},
-    gateway::{self, Call, Progress, administration, batch, readiness},
+    gateway::{
+        self, Call, Progress,
+        administration::{self, Refused},
+        batch, readiness,
+    },
     log,
     response::{Answer, Failure, Refusal},
     runtime,
@@ -63,7 +67,11 @@ pub async fn respond(request: Request, env: Env) -> worker::Result<Response> {
     let route = Route::of(host, path_and_query, settings);
     let served = match mistakes {
         Some(mistakes) if !matches!(route, Route::Health) => {
-            Served::refused(Refusal::Configuration.because(mistakes))?
+            let failure = Refusal::Configuration.because(mistakes);
+            match secrets_store_path(path_and_query) {
+                Some(_) => Served::refused_in_full(failure.into())?,
+                None => Served::refused(failure)?,
+            }
         }
         _ => route.serve(&request, host, settings, env).await?,
     };
@@ -103,14 +111,10 @@ impl<'a> Route<'a> {
             let (name, rest) = split_segment(rest);
             return settings.upstream(name).map_or(Self::Unknown, |it| Self::Proxy(it, rest));
         }
-        if let Some(api) = &settings.secrets_store_api
-            && let Some(rest) = path_and_query.strip_prefix("/client/v4/accounts/")
-            && let (account, rest) = split_segment(rest)
-            && let ("secrets_store", rest) = split_segment(rest.strip_prefix('/').unwrap_or(rest))
-        {
-            return Self::SecretsStoreApi(api, account, rest);
+        match (&settings.secrets_store_api, secrets_store_path(path_and_query)) {
+            (Some(api), Some((account, rest))) => Self::SecretsStoreApi(api, account, rest),
+            _ => Self::Unknown,
         }
-        Self::Unknown
     }
 
     fn name(&self) -> &'static str {
@@ -178,10 +182,7 @@ impl<'a> Route<'a> {
                     administration::call(call, &secrets).await;
                 match result {
                     Ok(response) => Ok(Served { progress, response, failure: None }),
-                    Err(refused) => {
-                        let answered = Served::answered(&refused.answer())?;
-                        Ok(Served { progress, failure: Some(refused.failure), ..answered })
-                    }
+                    Err(refused) => Ok(Served { progress, ..Served::refused_in_full(refused)? }),
                 }
             }
         }
@@ -201,12 +202,25 @@ impl Served {
         let answered = Self::answered(&failure.refusal.answer())?;
         Ok(Self { failure: Some(failure), ..answered })
     }
+
+    /// The same, for a client of the REST API.
+    fn refused_in_full(refused: Refused) -> worker::Result<Self> {
+        let answered = Self::answered(&refused.answer())?;
+        Ok(Self { failure: Some(refused.failure), ..answered })
+    }
 }
 
 /// The host of a request's URL, perhaps with a port, and what comes after it. The runtime gives the
 /// URL as it came, so that what is cut out of it is what the caller sent, byte for byte.
 pub fn split_url(url: &str) -> (&str, &str) {
     split_segment(url.split_once("://").map_or(url, |(_, rest)| rest))
+}
+
+/// The account in a path of the REST API, and what comes after `secrets_store`.
+fn secrets_store_path(path_and_query: &str) -> Option<(&str, &str)> {
+    let (account, rest) = split_segment(path_and_query.strip_prefix("/client/v4/accounts/")?);
+    let (name, rest) = split_segment(rest.strip_prefix('/')?);
+    (name == "secrets_store").then_some((account, rest))
 }
 
 /// The first segment of a path, and what comes after it.

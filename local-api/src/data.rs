@@ -2,9 +2,9 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io::{ErrorKind, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{self, Path, PathBuf},
 };
 
@@ -61,13 +61,19 @@ impl DataFile {
         // A process that was killed while it wrote leaves one.
         remove(&file.temporary)?;
         let account = match fs::read(&file.path) {
-            Ok(text) => parse(&text).with_context(|| {
-                format!(
-                    "{} is damaged or no data file of this program; it was left as it is. Mend it, \
-                     or give --data another file",
-                    file.path.display()
-                )
-            })?,
+            Ok(text) => {
+                let account = parse(&text).with_context(|| {
+                    format!(
+                        "{} is damaged or no data file of this program; it was left as it is. Mend \
+                         it, or give --data another file",
+                        file.path.display()
+                    )
+                })?;
+                // Somebody may have copied it and left it open to others.
+                fs::set_permissions(&file.path, Permissions::from_mode(0o600))
+                    .with_context(|| format!("cannot close {} to others", file.path.display()))?;
+                account
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let account = Account::default();
                 file.write(&account)?;

@@ -50,14 +50,16 @@ struct Arguments {
     quota: usize,
     /// Puts every change of a secret with the scope `workers` into wrangler's local store too, so
     /// that `wrangler dev --persist-to DIR` reads it at the next request. DIR is .wrangler/state
-    /// unless you chose another. A change takes a second longer for each secret
+    /// unless you chose another. A change takes a second or two longer for each secret. A value that
+    /// ends in white space is an argument of wrangler's command, which others on this machine can
+    /// see while it runs
     #[arg(long, value_name = "DIR")]
     mirror: Option<PathBuf>,
 }
 
 const EXAMPLE: &str = "\
 Example:
-  cargo run -p local-api -- --token T --account A --data secrets.json
+  cargo run -p local-api -- --token T --account A --data target/secrets.json
   curl http://127.0.0.1:8788/client/v4/accounts/A/secrets_store/stores \\
     -H 'Authorization: Bearer T' -d '{\"name\":\"default\"}'
 

@@ -100,6 +100,11 @@ impl LocalStore {
         // order mark as white space; Rust does not.
         let ends_in_space = |it: char| it.is_whitespace() || it == '\u{feff}';
         let (arguments, input) = if value.ends_with(ends_in_space) {
+            if value.contains('\0') {
+                bail!(
+                    "a value with a NUL that also ends in white space cannot be handed to wrangler"
+                );
+            }
             (vec![name, OsString::from(format!("--value={value}"))], "")
         } else {
             (vec![name], value)

@@ -69,7 +69,7 @@ pub(crate) struct Metadata {
 /// Shared by the copies of the account: what is set anew is another one, even if it is equal.
 type Value = Arc<SecretString>;
 
-/// A service that may use a secret. `ai-gateway` is none: clients send `ai_gateway`.
+/// A service that may use a secret. `ai-gateway` is none (assumed): clients send `ai_gateway`.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Scope {

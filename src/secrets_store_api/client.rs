@@ -74,7 +74,7 @@ impl<T: Transport> Client<T> {
         &self,
         operation: &O,
     ) -> Result<O::Output, ClientError<T::Error>> {
-        let answer = self.send(operation).await?;
+        let answer = self.send(operation.request()?).await?;
         Ok(O::read(answer.status, answer.retry_after.as_deref(), &answer.body)?)
     }
 
@@ -85,21 +85,17 @@ impl<T: Transport> Client<T> {
     /// As [`run`](Self::run), for any of the pages.
     pub async fn all<O: Paged>(&self, list: &O) -> Result<Vec<O::Item>, ClientError<T::Error>> {
         let mut list = list.clone();
-        let per_page = *list.page().per_page.get_or_insert(PER_PAGE);
+        list.page().per_page.get_or_insert(PER_PAGE);
         let mut all = Vec::new();
         for page in 1..=MAX_PAGES {
             list.page().page = Some(page);
-            let answer = self.send(&list).await?;
+            let answer = self.send(list.request()?).await?;
             let (items, total) =
                 O::read_page(answer.status, answer.retry_after.as_deref(), &answer.body)?;
-            let count = items.len();
+            let is_empty = items.is_empty();
             all.extend(items);
-            let is_last = match total {
-                // The API may give shorter pages than it was asked for; its total tells the end.
-                Some(total) => all.len() as u64 >= total,
-                None => count < per_page as usize,
-            };
-            if count == 0 || is_last {
+            // A page may be shorter than it was asked for, so that only these tell the end.
+            if is_empty || total.is_some_and(|total| all.len() as u64 >= total) {
                 break;
             }
         }
@@ -120,18 +116,25 @@ impl<T: Transport> Client<T> {
         scopes: Option<Vec<Scope>>,
         comment: Option<String>,
     ) -> Result<SecretMetadata, ClientError<T::Error>> {
-        let scopes = match scopes {
-            Some(scopes) => scopes,
-            None => {
-                let source = GetSecret { store: store.clone(), secret: secret.clone() };
-                self.run(&source).await?.scopes
-            }
+        let is_like_its_source = scopes.is_none();
+        let scopes = scopes.unwrap_or_default();
+        let duplicate = DuplicateSecret {
+            store: store.clone(),
+            secret: secret.clone(),
+            name: name.to_owned(),
+            scopes,
+            comment,
         };
-        let (store, secret, name) = (store.clone(), secret.clone(), name.to_owned());
-        self.run(&DuplicateSecret { store, secret, name, scopes, comment }).await
+        if !is_like_its_source {
+            return self.run(&duplicate).await;
+        }
+        let source = GetSecret { store: store.clone(), secret: secret.clone() };
+        let source = self.run(&source).await?;
+        let answer = self.send(duplicate.like(&source)?).await?;
+        Ok(DuplicateSecret::read(answer.status, answer.retry_after.as_deref(), &answer.body)?)
     }
 
-    async fn send<O: Operation>(&self, operation: &O) -> Result<Answer, ClientError<T::Error>> {
-        self.transport.send(operation.request()?).await.map_err(ClientError::Transport)
+    async fn send(&self, request: Request) -> Result<Answer, ClientError<T::Error>> {
+        self.transport.send(request).await.map_err(ClientError::Transport)
     }
 }

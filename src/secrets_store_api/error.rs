@@ -89,9 +89,14 @@ pub enum ApiError {
     BadInput(Reported),
     /// The token is wrong, or may not do this.
     #[error(
-        "the API token is wrong, or lacks the permission Secrets Store Edit (or Read) for this account"
+        "the API token is wrong, or lacks the permission Secrets Store Edit (or Read) for this \
+         account; the API reports: {}",
+        List(reported)
     )]
-    NotAuthorized,
+    NotAuthorized {
+        /// What it reports; never empty.
+        reported: Vec<Reported>,
+    },
     /// Too many requests.
     #[error("too many requests; {}", wait.map_or("try again later".to_owned(), |it| format!("try again in {} s", it.as_secs())))]
     RateLimited {
@@ -99,9 +104,7 @@ pub enum ApiError {
         wait: Option<Duration>,
     },
     /// The answer is none of the API's: a proxy's page, a body that was cut short.
-    #[error(
-        "the answer is none of the Secrets Store API's (status {status}); is the base URL right?"
-    )]
+    #[error("the answer is none of the Secrets Store API's (status {status})")]
     NotAnAnswer {
         /// Its HTTP status.
         status: u16,
@@ -128,10 +131,14 @@ impl ApiError {
         if let Some(known) = reported.iter().find_map(Self::known) {
             return known;
         }
-        match (status, reported.is_empty()) {
-            (401 | 403, false) => Self::NotAuthorized,
-            (_, false) => Self::Other { status, reported },
-            (_, true) => Self::NotAnAnswer { status },
+        let says = |words: &str| reported.iter().any(|it| it.message.contains(words));
+        match (status, reported.first()) {
+            (_, None) => Self::NotAnAnswer { status },
+            (401 | 403, _) => Self::NotAuthorized { reported },
+            _ if says("Authentication error") => Self::NotAuthorized { reported },
+            (400, Some(first)) => Self::BadInput(first.clone()),
+            (_, Some(first)) if matches!(first.code, 1001 | 7003) => Self::BadInput(first.clone()),
+            _ => Self::Other { status, reported },
         }
     }
 
@@ -150,10 +157,6 @@ impl ApiError {
             Self::MaximumOfStores
         } else if says(&["store_not_empty"]) {
             Self::StoreNotEmpty
-        } else if says(&["Authentication error"]) {
-            Self::NotAuthorized
-        } else if matches!(reported.code, 1001 | 7003 | 40001) {
-            Self::BadInput(reported.clone())
         } else {
             return None;
         })
@@ -169,12 +172,18 @@ impl<T: fmt::Display> fmt::Display for List<'_, T> {
     }
 }
 
+/// How many items of a list are written out: an input may have thousands of mistakes.
+const MAX_LISTED: usize = 20;
+
 fn write_list(f: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
-    for (index, item) in items.iter().enumerate() {
+    for (index, item) in items.iter().take(MAX_LISTED).enumerate() {
         if index > 0 {
             f.write_str("; ")?;
         }
         item.fmt(f)?;
     }
-    Ok(())
+    match items.len().saturating_sub(MAX_LISTED) {
+        0 => Ok(()),
+        more => write!(f, "; and {more} more"),
+    }
 }

@@ -31,8 +31,9 @@
 //!   refuse; [`Invalid`] names the entry and the field, and never quotes a value.
 //! - **Success is what the API calls success.** An answer that was cut short, an HTML page of a proxy,
 //!   a 200 with `"success":false`: each is an [`ApiError`].
-//! - **A value is a secret here too**: [`SecretString`] prints as redacted and is wiped, and so is the
-//!   body of a request.
+//! - **A value is a secret here too**: [`SecretString`] prints as redacted, cannot be serialized and is
+//!   wiped, and so is the body of a request. What a growing string leaves behind on the way is wiped
+//!   by an allocator that does so, such as `zeroizing-alloc`: the Worker and `xtask` have it.
 //!
 //! The API's reference: <https://developers.cloudflare.com/api/resources/secrets_store/>.
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{
@@ -97,7 +97,7 @@ pub struct ListStores {
 }
 
 /// `POST /stores`
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct CreateStore {
     /// Its name.
     pub name: String,
@@ -146,17 +146,15 @@ pub struct CreateSecrets {
 }
 
 /// A secret that is to be created.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct NewSecret {
     /// Its name: letters, digits, `_` and `-`; unique in its store.
     pub name: String,
     /// Its value, at most [`MAX_VALUE`] bytes.
-    #[serde(serialize_with = "exposed")]
     pub value: SecretString,
     /// Which services may use it; at least one. A binding needs [`Scope::Workers`].
     pub scopes: Vec<Scope>,
     /// A note about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
 }
 
@@ -170,22 +168,17 @@ pub struct GetSecret {
 }
 
 /// `PATCH /stores/{store_id}/secrets/{secret_id}`: what is set changes, at least one of them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct UpdateSecret {
     /// In which store.
-    #[serde(skip)]
     pub store: StoreId,
     /// Which one.
-    #[serde(skip)]
     pub secret: SecretId,
     /// A new value.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed_option")]
     pub value: Option<SecretString>,
     /// Other scopes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<Scope>>,
     /// Another note.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
 }
 
@@ -208,21 +201,17 @@ pub struct DeleteSecrets {
 }
 
 /// `POST /stores/{store_id}/secrets/{secret_id}/duplicate`: the same value under another name.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct DuplicateSecret {
     /// In which store.
-    #[serde(skip)]
     pub store: StoreId,
     /// Which one.
-    #[serde(skip)]
     pub secret: SecretId,
     /// The new one's name.
     pub name: String,
-    /// The new one's scopes; the API wants at least one.
-    /// [`Client::duplicate`](super::Client::duplicate) takes the source's.
+    /// The new one's scopes; the API wants at least one. [`Self::like`] takes the source's.
     pub scopes: Vec<Scope>,
     /// A note about the new one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
 }
 
@@ -264,7 +253,8 @@ impl Operation for CreateStore {
         let mut check = Check::default();
         check.that(!self.name.is_empty(), "name", "must not be empty", None);
         check.done()?;
-        Ok(with_body("POST", "/stores".to_owned(), self))
+        let body = Body { name: Some(&self.name), ..Body::default() };
+        Ok(with_body("POST", "/stores".to_owned(), &body))
     }
 
     fn result(result: &Value) -> Option<Self::Output> {
@@ -346,8 +336,18 @@ impl Operation for CreateSecrets {
             check.some_scopes(&field("scopes"), &new.scopes);
         }
         check.done()?;
+        fn body(new: &NewSecret) -> Body<'_> {
+            Body {
+                name: Some(&new.name),
+                value: Some(new.value.expose_secret()),
+                scopes: Some(&new.scopes),
+                comment: new.comment.as_deref(),
+                ..Body::default()
+            }
+        }
         // Also for one, as the official clients do: the answer's form follows the request's.
-        Ok(with_body("POST", secrets(&self.store), &self.secrets))
+        let body: Vec<_> = self.secrets.iter().map(body).collect();
+        Ok(with_body("POST", secrets(&self.store), &body))
     }
 
     fn result(result: &Value) -> Option<Self::Output> {
@@ -355,7 +355,7 @@ impl Operation for CreateSecrets {
         if result.is_object() {
             return Some(vec![SecretMetadata::read(result)?]);
         }
-        list(result, SecretMetadata::read)
+        list(result, SecretMetadata::read).filter(|created| !created.is_empty())
     }
 }
 
@@ -385,7 +385,13 @@ impl Operation for UpdateSecret {
             check.some_scopes("scopes", scopes);
         }
         check.done()?;
-        Ok(with_body("PATCH", secret(&self.store, &self.secret), self))
+        let body = Body {
+            value: self.value.as_ref().map(|value| value.expose_secret()),
+            scopes: self.scopes.as_deref(),
+            comment: self.comment.as_deref(),
+            ..Body::default()
+        };
+        Ok(with_body("PATCH", secret(&self.store, &self.secret), &body))
     }
 
     fn result(result: &Value) -> Option<Self::Output> {
@@ -409,14 +415,11 @@ impl Operation for DeleteSecrets {
     type Output = Deleted;
 
     fn request(&self) -> Result<Request, Invalid> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            secret_ids: Vec<&'a str>,
-        }
         let mut check = Check::default();
         check.that(!self.secrets.is_empty(), "secret_ids", "must name at least one secret", None);
         check.done()?;
-        let body = Body { secret_ids: self.secrets.iter().map(SecretId::as_str).collect() };
+        let ids = self.secrets.iter().map(SecretId::as_str).collect();
+        let body = Body { secret_ids: Some(ids), ..Body::default() };
         Ok(with_body("DELETE", secrets(&self.store), &body))
     }
 
@@ -433,8 +436,7 @@ impl Operation for DuplicateSecret {
         check.name("name", &self.name);
         check.some_scopes("scopes", &self.scopes);
         check.done()?;
-        let path = format!("{}/duplicate", secret(&self.store, &self.secret));
-        Ok(with_body("POST", path, self))
+        Ok(self.request_with(&self.scopes))
     }
 
     fn result(result: &Value) -> Option<Self::Output> {
@@ -452,6 +454,46 @@ impl Operation for GetQuota {
     fn result(result: &Value) -> Option<Self::Output> {
         Quota::read(result)
     }
+}
+
+impl DuplicateSecret {
+    /// The request for a duplicate that has its source's scopes, whatever they are: also one that
+    /// this version does not know. Its own are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Operation::request).
+    pub fn like(&self, source: &SecretMetadata) -> Result<Request, Invalid> {
+        let mut check = Check::default();
+        check.name("name", &self.name);
+        check.done()?;
+        Ok(self.request_with(&source.scopes))
+    }
+
+    fn request_with(&self, scopes: &[Scope]) -> Request {
+        let body = Body {
+            name: Some(&self.name),
+            scopes: Some(scopes),
+            comment: self.comment.as_deref(),
+            ..Body::default()
+        };
+        with_body("POST", format!("{}/duplicate", secret(&self.store, &self.secret)), &body)
+    }
+}
+
+/// What may stand in a body. It alone can be serialized, so that no value is by accident.
+#[derive(Default, Serialize)]
+struct Body<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<&'a [Scope]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_ids: Option<Vec<&'a str>>,
 }
 
 /// The mistakes that were found so far.
@@ -558,17 +600,6 @@ fn with_body(method: &'static str, path: String, body: &impl Serialize) -> Reque
     // Strings and lists of them: there is nothing in them that JSON cannot express.
     let body = serde_json::to_string(body).unwrap_or_default();
     Request { method, path_and_query: path, body: Some(body.into()) }
-}
-
-fn exposed<S: Serializer>(value: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(value.expose_secret())
-}
-
-fn exposed_option<S: Serializer>(
-    value: &Option<SecretString>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    value.as_ref().map(|value| value.expose_secret()).serialize(serializer)
 }
 
 fn list<T>(result: &Value, read: fn(&Value) -> Option<T>) -> Option<Vec<T>> {

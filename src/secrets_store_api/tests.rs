@@ -196,6 +196,7 @@ fn what_the_api_would_refuse_is_told_by_entry_and_field() {
             new("", "", &[]),
             new("a b", &"x".repeat(65_537), &[Scope::Workers, Scope::Other("wrkers".into())]),
             new("A", "1", &workers),
+            new("a", "1", &workers),
         ])),
         [
             "[1].name: must not be empty",
@@ -283,6 +284,8 @@ fn a_success_is_read_into_its_result() {
     for deleted in [Value::Null, json!({}), json!([])] {
         assert_eq!(DeleteSecret::read(200, None, success(deleted).as_bytes()), Ok(Deleted));
     }
+    let none = CreateSecrets::read(200, None, success(json!([])).as_bytes());
+    assert_eq!(none.unwrap_err(), ApiError::NotAnAnswer { status: 200 });
     // Without what is of no use here.
     assert_eq!(DeleteSecret::read(200, None, br#"{"success":true}"#), Ok(Deleted));
 }
@@ -298,9 +301,6 @@ fn each_error_of_the_api_has_its_type() {
         (409, 1003, "maximum_secrets_exceeded", ApiError::OverQuota),
         (409, 1003, "maximum_stores_exceeded", ApiError::MaximumOfStores),
         (409, 1003, "store_not_empty", ApiError::StoreNotEmpty),
-        (403, 10000, "Authentication error", ApiError::NotAuthorized),
-        (401, 10000, "Authentication error", ApiError::NotAuthorized),
-        (401, 40101, "Authentication required", ApiError::NotAuthorized),
         // Only `success` says whether it is one.
         (200, 1001, "secret_not_found", ApiError::SecretNotFound),
     ] {
@@ -314,7 +314,19 @@ fn each_error_of_the_api_has_its_type() {
         };
         assert_eq!((reported.code, reported.message.as_ref()), (1001, message));
     }
-    assert!(matches!(error(400, &failure(7003, "could not route")), ApiError::BadInput(_)));
+    assert!(matches!(error(404, &failure(7003, "could not route")), ApiError::BadInput(_)));
+    assert!(matches!(error(400, &failure(40001, "name: must …")), ApiError::BadInput(_)));
+    for (status, code, message) in [
+        (401, 10000, "Authentication error"),
+        (200, 10000, "Authentication error"),
+        (401, 40101, "Authentication required"),
+        (403, 9109, "Unauthorized to access requested resource"),
+    ] {
+        let ApiError::NotAuthorized { reported } = error(status, &failure(code, message)) else {
+            panic!("{message}");
+        };
+        assert_eq!((reported[0].code, reported[0].message.as_ref()), (code, message));
+    }
 }
 
 #[test]
@@ -325,7 +337,7 @@ fn an_unknown_error_keeps_its_code_and_message() {
     assert_eq!((reported[0].code, reported[0].message.as_ref()), (1999, "odd"));
     // Also where a field of it is missing.
     let body = r#"{"success":false,"errors":[{"message":"odd"},{"code":7}]}"#;
-    assert!(matches!(error(400, body), ApiError::Other { reported, .. } if reported.len() == 2));
+    assert!(matches!(error(418, body), ApiError::Other { reported, .. } if reported.len() == 2));
 }
 
 #[test]
@@ -424,8 +436,9 @@ fn a_list_follows_its_pages_to_the_end() {
     assert!(asked.contains("?page=1&per_page=2") && asked.contains("?page=2&per_page=2"));
     // Shorter pages than asked for, as a server may have a limit.
     assert_eq!(names(vec![page(&["A"], Some(2)), page(&["B"], Some(2))]).0, "AB");
-    // Without the total: to the first page that is not full.
-    assert_eq!(names(vec![page(&["A", "B"], None), page(&["C"], None)]).0, "ABC");
+    // Without the total: to the first page that is empty.
+    let pages = vec![page(&["A", "B"], None), page(&["C"], None), page(&[], None)];
+    assert_eq!(names(pages).0, "ABC");
     assert_eq!(names(vec![page(&["A", "B"], None), page(&[], None)]).0, "AB");
     // A total that is never reached, as when somebody deletes meanwhile.
     assert_eq!(names(vec![page(&["A", "B"], Some(9)), page(&[], Some(9))]).0, "AB");
@@ -461,6 +474,22 @@ fn a_duplicate_without_scopes_has_its_sources() {
         *script.asked.borrow(),
         [format!(r#"POST {path}/duplicate {{"name":"B","scopes":["access"],"comment":"c"}}"#)]
     );
+}
+
+#[test]
+fn a_duplicate_takes_a_scope_that_is_not_known_here_from_its_source() {
+    let mut source = metadata("A");
+    source["scopes"] = json!(["brand_new"]);
+    let (client, script) = Script::client([(200, success(source)), (200, success(metadata("B")))]);
+    block_on(client.duplicate(&store(), &secret(), "B", None, None)).unwrap();
+    assert!(script.asked.borrow()[1].ends_with(r#"{"name":"B","scopes":["brand_new"]}"#));
+}
+
+#[test]
+fn thousands_of_mistakes_are_told_in_short() {
+    let invalid = create(vec![new("", "v", &[Scope::Dex]); 1000]).request().unwrap_err();
+    let told = invalid.to_string();
+    assert!(told.contains("[9].name") && told.ends_with("; and 1979 more"), "{told}");
 }
 
 #[test]

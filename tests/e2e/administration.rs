@@ -73,6 +73,12 @@ pub fn the_apis_answer_is_handed_back_as_it_is(stage: &Stage) {
     let answer = ask(stage, "admin", "POST", path).body(r#"{"name":"B"}"#).send();
     assert_eq!((answer.status, answer.body.as_str()), (502, HTML));
     assert!(!stage.upstream.has_seen(&format!("/accounts/{ACCOUNT}/secrets_store{path}")));
+    // But never as a success of what was not done.
+    for secret in ["page", "poor"] {
+        let path = format!("/stores/a1/secrets/{secret}/duplicate");
+        let answer = ask(stage, "admin", "POST", &path).body(r#"{"name":"B"}"#).send();
+        reports(&answer, 502, 50201, "Upstream unreachable");
+    }
 }
 
 pub fn an_api_that_fails_is_told_in_its_envelope(stage: &Stage) {
@@ -83,6 +89,10 @@ pub fn an_api_that_fails_is_told_in_its_envelope(stage: &Stage) {
     assert_eq!((&line["route"], &line["caller"]), (&json!("secrets_store_api"), &json!("ADMIN")));
     assert_eq!(line["error"], "secret_not_found");
     assert!(line["cause"].as_str().unwrap().contains("binding `NOT_FOUND`"), "{line}");
+}
+
+pub fn a_broken_setting_is_told_to_its_clients_in_full(stage: &Stage) {
+    reports(&ask(stage, "broken", "GET", "/quota").send(), 500, 50001, "Configuration error");
 }
 
 pub fn the_rest_api_is_for_admins_of_its_account_alone(stage: &Stage) {
@@ -104,14 +114,11 @@ pub fn the_rest_api_is_for_admins_of_its_account_alone(stage: &Stage) {
     unauthenticated(&call("lost_api", &path).bearer(TOKEN).send());
 
     let other = "/client/v4/accounts/0123456789abcdef0123456789abcdef/secrets_store/quota";
-    for path in [other, "/client/v4/accounts//secrets_store/quota"] {
-        let answer = call("rest", path).bearer(ADMIN).send();
-        reports(&answer, 403, 10000, "Authentication error");
-        assert_eq!(
-            answer.json()["errors"][1],
-            json!({ "code": 40301, "message": "Path not allowed" })
-        );
-    }
+    let answer = call("rest", other).bearer(ADMIN).send();
+    reports(&answer, 403, 10000, "Authentication error");
+    assert_eq!(answer.json()["errors"][1], json!({ "code": 40301, "message": "Path not allowed" }));
+    let answer = call("rest", "/client/v4/accounts//secrets_store/quota").bearer(ADMIN).send();
+    reports(&answer, 404, 1000, "not found");
     // As the password of Basic, too.
     let basic = "Basic YWxpY2U6NWVjcmV0LWFkbWlu";
     let answer = call("rest", &path).header("authorization", basic).send();
@@ -165,6 +172,10 @@ pub fn what_the_api_would_refuse_is_not_sent(stage: &Stage) {
     reports(&ask(stage, "admin", "GET", "/nothing").send(), 404, 40401, "Not found");
     reports(&ask(stage, "admin", "GET", "/stores/").send(), 404, 1000, "not found");
     let body = format!(r#"{{"name":"A","value":"{}"}}"#, "5ecret ".repeat(1_300_000));
+    let answer = ask(stage, "admin", "POST", "/stores/refused/secrets").body(body).send();
+    reports(&answer, 413, 41301, "Too large");
+    // Short values, each of which would cost more memory than bytes.
+    let body = format!("[{}1]", "1,".repeat(1_000_000));
     let answer = ask(stage, "admin", "POST", "/stores/refused/secrets").body(body).send();
     reports(&answer, 413, 41301, "Too large");
     let prefix = format!("/accounts/{ACCOUNT}/secrets_store");

@@ -81,6 +81,7 @@ trials! {
     administration: nothing_but_the_operation_reaches_the_api,
         the_apis_answer_is_handed_back_as_it_is,
         an_api_that_fails_is_told_in_its_envelope,
+        a_broken_setting_is_told_to_its_clients_in_full,
         the_rest_api_is_for_admins_of_its_account_alone,
         what_the_api_would_refuse_is_not_sent,
         every_operation_works_through_the_worker,

@@ -10,6 +10,7 @@
 //! - `/cut`, `/stall`: a body that breaks off, or does not go on
 //! - `/long`, `/bom`, `/binary`: more than 1 MiB, text with a byte order mark, no text
 //! - `…/html`, `…/elsewhere`: a page of a proxy, a redirect
+//! - `…/page`, `…/poor`: a page with status 200, an API's success with nothing in it
 //! - `/flow/<name>/<MiB>`: with that many bytes, or with how many it got; counts them meanwhile
 //! - `/again`: with a redirect, and a link, to the same URL
 //! - `/upload/<name>`: as soon as the body's first bytes are there, tells the test
@@ -195,6 +196,10 @@ impl Upstream {
             reader.read_exact(&mut [0]).ok()?;
         } else if path.ends_with("/html") {
             answer(&mut stream, "502 Bad Gateway", &[("set-cookie", "a=b")], HTML.as_bytes());
+        } else if path.ends_with("/page") {
+            answer(&mut stream, "200 OK", &[], HTML.as_bytes());
+        } else if path.ends_with("/poor") {
+            answer(&mut stream, "200 OK", &[], br#"{"success":true,"result":{"id":"a"}}"#);
         } else if path.ends_with("/elsewhere") {
             answer(&mut stream, "302 Found", &[("location", "/stores/seen")], b"");
         } else if path == "/again" {

@@ -36,7 +36,7 @@ pub fn run(port: u16, state: &Path) -> Result<()> {
     let state = path::absolute(root().join(state))?;
     fs::create_dir_all(&state).with_context(|| format!("cannot make {}", state.display()))?;
     let development = Development::read()?;
-    development.seed(&store::local(&tools, &state)?, &state)?;
+    let there = development.seed(&store::local(&tools, &state)?, &state)?;
 
     let demo = Demo::start(&development)?;
     let api = Api::start(&development, &tools, &state)?;
@@ -57,7 +57,7 @@ pub fn run(port: u16, state: &Path) -> Result<()> {
         let _ = sender.send(line.to_owned());
     })?;
     let address = wait_until_it_answers(&lines, &mut process)?;
-    println!("{}", how_to_try(&address, &development, api.is_some()));
+    println!("{}", how_to_try(&address, &development, api.is_some(), &there));
 
     // Until wrangler ends, or a signal ends us.
     while lines.recv().is_ok() {}
@@ -170,7 +170,7 @@ fn elsewhere(
 }
 
 /// What to do next: call the first upstream whose caller's token is known here, and create a secret.
-fn how_to_try(gateway: &str, development: &Development, has_api: bool) -> String {
+fn how_to_try(gateway: &str, development: &Development, has_api: bool, there: &[String]) -> String {
     let mut upstreams = development.upstreams().collect::<Vec<_>>();
     upstreams.sort_by_key(|upstream| upstream.name != "demo");
     let call = upstreams.iter().find_map(|upstream| {
@@ -183,7 +183,13 @@ fn how_to_try(gateway: &str, development: &Development, has_api: bool) -> String
         let api = development.secrets_store_api().filter(|_| has_api)?;
         let store = &development.config.secrets_store_secrets.first()?.store_id;
         let (account, token) = (api.account_id, development.value(api.caller?).ok()?);
-        let body = r#"{"name":"my_key","value":"my-value","scopes":["workers"]}"#;
+        // A name that is free, so that the line works however often it was run before.
+        let mut names = (2..).map(|number| format!("my_key_{number}"));
+        let mut name = "my_key".to_owned();
+        while there.contains(&name) {
+            name = names.next()?;
+        }
+        let body = format!(r#"{{"name":"{name}","value":"my-value","scopes":["workers"]}}"#);
         Some(format!(
             "Create a secret over the REST API; a binding reads it at the next request:\n\n\
              curl {gateway}/client/v4/accounts/{account}/secrets_store/stores/{store}/secrets \

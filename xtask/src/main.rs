@@ -1,9 +1,14 @@
 //! The command line of `cargo xtask`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{alloc::System, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use xtask::{build, dev, doctor, process, storm, test};
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes what is freed: `dev` runs the local REST API, and `doctor` has an API token.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// The project's commands. Each fetches the tools that it needs, and may be stopped and run again.
 #[derive(Parser)]

@@ -145,12 +145,13 @@ impl Development {
     }
 
     /// Creates in the local store below `state` what `secrets.dev.toml` has and the store has not,
-    /// or has from an earlier version of that file. What a developer changed in the store stays.
+    /// or has from an earlier version of that file. What a developer changed in the store stays. Answers
+    /// the names that were there before.
     ///
     /// # Errors
     ///
     /// What wrangler says.
-    pub fn seed(&self, local: &LocalStore, state: &Path) -> Result<()> {
+    pub fn seed(&self, local: &LocalStore, state: &Path) -> Result<Vec<String>> {
         let bindings = &self.config.secrets_store_secrets;
         let seeded_file = state.join("seeded.toml");
         let seeded: BTreeMap<String, String> = fs::read_to_string(&seeded_file)
@@ -158,9 +159,10 @@ impl Development {
             .and_then(|text| toml::from_str(&text).ok())
             .unwrap_or_default();
 
-        let mut missing = Vec::new();
+        let (mut missing, mut all) = (Vec::new(), Vec::new());
         for store in self.stores() {
             let there = names(local, state, store)?;
+            all.extend(there.iter().cloned());
             for binding in bindings.iter().filter(|it| it.store_id == store) {
                 let name = &binding.secret_name;
                 match self.values.get(name) {
@@ -175,7 +177,7 @@ impl Development {
             }
         }
         if missing.is_empty() {
-            return Ok(());
+            return Ok(all);
         }
         step(&format!("{} development secrets into the local store, by wrangler", missing.len()));
         // One after the other: two at once find the store's database locked.
@@ -186,7 +188,8 @@ impl Development {
                 .context(STORE_IS_BROKEN)?;
         }
         fs::write(&seeded_file, toml::to_string(&self.values)?)
-            .with_context(|| format!("cannot write {}", seeded_file.display()))
+            .with_context(|| format!("cannot write {}", seeded_file.display()))?;
+        Ok(all)
     }
 }
 

@@ -76,6 +76,15 @@ fn what_is_written_is_there_after_a_restart() {
 }
 
 #[test]
+fn a_file_that_is_open_to_others_is_closed_at_the_start() {
+    let (_folder, file) = folder();
+    Api::with_data(&file).end();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let _api = Api::with_data(&file);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
 fn only_its_owner_can_read_the_file_at_any_time() {
     let (folder, file) = folder();
     // With a umask that takes nothing away.

@@ -6,8 +6,13 @@
 
 pub mod parse;
 
+use std::time::Duration;
+
 use futures::try_join;
-use secrets_store_api::{ExposeSecret as _, GetSecret, Operation as _, Reported, Request as Sent};
+use secrets_store_api::{
+    ApiError, ExposeSecret as _, GetSecret, Operation as _, Reported, Request as Sent,
+    SecretMetadata,
+};
 use worker::{
     Env,
     wasm_bindgen::JsValue,
@@ -23,7 +28,7 @@ use super::{
     forward::{hops, incoming},
 };
 use crate::{
-    config::{DEFAULT_TIMEOUT, SecretsStoreApi},
+    config::SecretsStoreApi,
     response::{Answer, Failure, Refusal},
     runtime,
     secrets::{Secret, SecretErrors, Secrets},
@@ -32,6 +37,10 @@ use crate::{
 /// How many bytes a request may have: an account's whole quota of secrets, 100 of 64 KiB, and the
 /// JSON around them.
 const MAX_BODY: u32 = 8 * 1024 * 1024;
+
+/// How long the API may take until its response headers arrive. The platform's own proxies give up
+/// after 100 s (error 524).
+const TIMEOUT: Duration = Duration::from_secs(100);
 
 /// How many bytes the answer about one secret may have.
 const MAX_METADATA: u32 = 1024 * 1024;
@@ -102,6 +111,9 @@ async fn admit_and_ask(
     progress.caller = Some(admin);
     let secrets_ms = runtime::now().saturating_sub(started);
 
+    if account.is_empty() {
+        return Err(parse::no_id(account, ""));
+    }
     if account != api.account_id {
         return Err(Refusal::PathNotAllowed.because("another account than the settings'").into());
     }
@@ -113,15 +125,12 @@ async fn admit_and_ask(
     let started = runtime::now();
     let answer = match asked {
         Asked::Request(sent) => api.ask(sent).await?,
-        Asked::DuplicateLikeItsSource(mut duplicate) => {
+        Asked::DuplicateLikeItsSource(duplicate) => {
             let source =
                 GetSecret { store: duplicate.store.clone(), secret: duplicate.secret.clone() };
             let answer = api.ask(source.request()?).await?;
-            match scopes(&answer).await? {
-                Some(scopes) => {
-                    duplicate.scopes = scopes;
-                    api.ask(duplicate.request()?).await?
-                }
+            match metadata(&answer).await? {
+                Some(source) => api.ask(duplicate.like(&source)?).await?,
                 // There is no such secret, say: the API has answered.
                 None => answer,
             }
@@ -144,13 +153,22 @@ async fn read(target: &Target<'_>, request: &Request) -> Result<Asked, Refused> 
     target.read(&text.expose_secret())
 }
 
-/// The scopes of a secret; `None` where the answer is none about one. The answer can still be read.
-async fn scopes(answer: &Response) -> Result<Option<Vec<secrets_store_api::Scope>>, Failure> {
+/// What an answer tells of a secret; `None` where the API refuses to, and the answer can still be read.
+///
+/// # Errors
+///
+/// 502 for what is no answer of the API: handed back, it would pass for the answer to the operation.
+async fn metadata(answer: &Response) -> Result<Option<SecretMetadata>, Failure> {
     let broken = |_| Refusal::UpstreamUnreachable.because("the API's answer broke off");
     let copy = answer.clone().map_err(broken)?;
     let body = runtime::read_body(copy.body(), MAX_METADATA).await.map_err(broken)?;
     let body = body.map(|body| body.to_vec()).unwrap_or_default();
-    Ok(GetSecret::read(answer.status(), None, &body).ok().map(|secret| secret.scopes))
+    match GetSecret::read(answer.status(), None, &body) {
+        Ok(secret) => Ok(Some(secret)),
+        Err(ApiError::NotAnAnswer { .. }) if answer.ok() => Err(Refusal::UpstreamUnreachable
+            .because("the API's answer about the secret is none of its own: is base_url right?")),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The API, as this request may ask it.
@@ -163,7 +181,7 @@ struct Api<'a> {
 impl Api<'_> {
     async fn ask(&self, sent: Sent) -> Result<Response, Failure> {
         let request = self.request(sent)?;
-        runtime::fetch(&request, DEFAULT_TIMEOUT).await
+        runtime::fetch(&request, TIMEOUT).await
     }
 
     /// A request as the runtime sends it. What it was made of is dropped, and wiped.

@@ -14,6 +14,12 @@ use crate::{
     response::Refusal,
 };
 
+/// How many secrets one request may name: ten times what an account may have.
+const MAX_SECRETS: usize = 1000;
+
+/// How many values a body may have, lists and tables included: each costs memory, however short it is.
+const MAX_VALUES: usize = 16 * MAX_SECRETS;
+
 /// What a request asks for: checked, and ready to be sent.
 #[derive(Debug)]
 pub enum Asked {
@@ -115,9 +121,7 @@ impl<'a> Target<'a> {
                 let query = query(&LIST)?;
                 checked(&ListStores {
                     page: query.page()?,
-                    order: query
-                        .order(&StoreOrder::ALL.map(StoreOrder::as_str))?
-                        .and_then(|index| StoreOrder::ALL.get(index).copied()),
+                    order: query.one_of("order", &StoreOrder::ALL, StoreOrder::as_str)?,
                     direction: query.direction()?,
                 })
             }
@@ -131,8 +135,8 @@ impl<'a> Target<'a> {
                 checked(&GetStore { store: store.clone() })
             }
             Named::DeleteStore(store) => {
-                let force = query(&["force"])?.one_of("force", &["false", "true"])?;
-                checked(&DeleteStore { store: store.clone(), force: force == Some(1) })
+                let force = query(&["force"])?.one_of("force", &["false", "true"], |it| it)?;
+                checked(&DeleteStore { store: store.clone(), force: force == Some("true") })
             }
             Named::ListSecrets(store) => {
                 let query = query(&[&LIST[..], &["search", "scopes"]].concat())?;
@@ -141,9 +145,7 @@ impl<'a> Target<'a> {
                     page: query.page()?,
                     search: query.last("search").map(str::to_owned),
                     scopes: query.all("scopes").flat_map(|it| it.split(',')).map(scope).collect(),
-                    order: query
-                        .order(&SecretOrder::ALL.map(SecretOrder::as_str))?
-                        .and_then(|index| SecretOrder::ALL.get(index).copied()),
+                    order: query.one_of("order", &SecretOrder::ALL, SecretOrder::as_str)?,
                     direction: query.direction()?,
                 })
             }
@@ -157,7 +159,16 @@ impl<'a> Target<'a> {
                     comment: entry.comment,
                 };
                 let secrets = entries.into_iter().map(new).collect();
-                checked(&CreateSecrets { store: store.clone(), secrets })
+                let create = CreateSecrets { store: store.clone(), secrets };
+                create.request().map(Asked::Request).map_err(|mut invalid| {
+                    // By the fields of what was sent, which goes on as a list.
+                    for mistake in invalid.0.iter_mut().filter(|_| !is_list(body)) {
+                        if let Some(field) = mistake.field.strip_prefix("[0].") {
+                            mistake.field = field.to_owned();
+                        }
+                    }
+                    invalid.into()
+                })
             }
             Named::DeleteSecrets(store) => {
                 none()?;
@@ -251,6 +262,13 @@ struct Entry {
 impl Entry {
     fn read(entry: &Reader<'_>, known: &[&str]) -> Option<Self> {
         let fields = entry.fields(known)?;
+        // A null is a wish: to have no value, say. No operation hears it, but that a new secret may
+        // well have no comment.
+        let is_new = known.contains(&"name");
+        for (name, field) in entry.entries()? {
+            let is_heard = is_new && name == "comment";
+            field.check(is_heard || !field.value().is_null(), "must not be null");
+        }
         let text = |name: &str| fields.optionally(name, |it| it.text().map(str::to_owned));
         // First read everything, so that every mistake is noted; then give up on any.
         let name = text("name");
@@ -272,21 +290,32 @@ impl Entry {
 
 /// Reads a body: one entry, or a list of them.
 fn read(body: &str, known: &[&str]) -> Result<Vec<Entry>, Refused> {
-    json::read("", body, |root| {
+    if json::values(body) > MAX_VALUES {
+        return Err(Refusal::TooLarge.because("too many values in the body").into());
+    }
+    let entries = json::read("", body, |root| {
         if root.value().is_array() {
             root.list(|entry| Entry::read(&entry, known))
         } else {
             Some(vec![Entry::read(root, known)?])
         }
     })
-    .map_err(|mistakes| not_json(mistakes.to_string()))
+    .map_err(|mistakes| not_json(mistakes.to_string()))?;
+    let secrets = |entry: &Entry| entry.secret_ids.as_ref().map_or(1, Vec::len);
+    if entries.iter().map(secrets).sum::<usize>() > MAX_SECRETS {
+        return Err(Refusal::TooLarge.because("too many secrets in the body").into());
+    }
+    Ok(entries)
 }
 
 /// Reads a body that is no list.
 fn read_one(body: &str, known: &[&str]) -> Result<Entry, Refused> {
-    let is_list = body.trim_start().starts_with('[');
-    let entry = if is_list { None } else { read(body, known)?.pop() };
+    let entry = if is_list(body) { None } else { read(body, known)?.pop() };
     entry.ok_or_else(|| not_json("must be a table".to_owned()))
+}
+
+fn is_list(body: &str) -> bool {
+    body.trim_start().starts_with('[')
 }
 
 /// A scope; what is none is told with the other mistakes of its operation.
@@ -303,7 +332,7 @@ fn secret_id(id: &str) -> Result<SecretId, Refused> {
 }
 
 /// What cannot be an id names nothing.
-fn no_id(id: &str, not_found: &'static str) -> Refused {
+pub fn no_id(id: &str, not_found: &'static str) -> Refused {
     let reported = match id {
         "" => Reported::known(1000, "not found"),
         _ => Reported::known(1001, not_found),
@@ -351,21 +380,21 @@ impl Parameters {
         number.map(Some)
     }
 
-    fn order(&self, known: &[&str]) -> Result<Option<usize>, Refused> {
-        self.one_of("order", known)
-    }
-
     fn direction(&self) -> Result<Option<Direction>, Refused> {
-        let index = self.one_of("direction", &Direction::ALL.map(Direction::as_str))?;
-        Ok(index.and_then(|index| Direction::ALL.get(index).copied()))
+        self.one_of("direction", &Direction::ALL, Direction::as_str)
     }
 
-    /// Which of these words it is.
-    fn one_of(&self, name: &'static str, known: &[&str]) -> Result<Option<usize>, Refused> {
+    /// Which of these it is, by its word.
+    fn one_of<T: Copy>(
+        &self,
+        name: &'static str,
+        known: &[T],
+        word: fn(T) -> &'static str,
+    ) -> Result<Option<T>, Refused> {
         let Some(value) = self.last(name) else { return Ok(None) };
-        let found = known.iter().position(|word| *word == value);
-        let unknown = || wrong(format!("{name}: must be one of {}", known.join(", ")));
-        found.map(Some).ok_or_else(unknown)
+        let found = known.iter().copied().find(|it| word(*it) == value);
+        let words = || known.iter().map(|it| word(*it)).collect::<Vec<_>>().join(", ");
+        found.map(Some).ok_or_else(|| wrong(format!("{name}: must be one of {}", words())))
     }
 }
 
@@ -479,7 +508,7 @@ mod tests {
                 "POST",
                 secrets,
                 r#"{"name":"A"}"#,
-                "[0].value: must not be empty; [0].scopes: must have at least one scope",
+                "value: must not be empty; scopes: must have at least one scope",
                 &["secret_scopes_empty"],
             ),
             ("POST", secrets, "[]", "body: must have at least one secret", &[]),
@@ -522,6 +551,20 @@ mod tests {
                 &[],
             ),
             ("POST", "/stores", "{}", "name: must not be empty", &[]),
+            (
+                "PATCH",
+                "/stores/a1/secrets/b2",
+                r#"{"value":null,"scopes":null,"comment":null}"#,
+                "comment: must not be null; scopes: must not be null; value: must not be null",
+                &["invalid_json_body"],
+            ),
+            (
+                "DELETE",
+                "/stores/a1/secrets/b2?force=true",
+                "",
+                "unknown query parameter; known are none",
+                &[],
+            ),
             ("GET", "/stores?page=0", "", "page: must be a whole number from 1", &[]),
             ("GET", "/stores?page=x", "", "page: must be a whole number", &[]),
             (
@@ -551,6 +594,29 @@ mod tests {
             let words = words.iter().map(|it| (*it).to_owned()).collect();
             assert_eq!(told(method, path, body), (message.to_owned(), words), "{path} {body}");
         }
+    }
+
+    #[test]
+    fn of_a_parameter_that_comes_twice_the_last_one_counts() {
+        let (_, path, _) = sent("GET", "/stores?page=1&order=name&page=2&order=created", "");
+        assert_eq!(path, "/stores?page=2&order=created");
+    }
+
+    #[test]
+    fn a_body_of_too_many_values_is_refused_before_it_is_read() {
+        let is_too_large = |body: &str| {
+            let refused = read("POST", "/stores/a1/secrets", body).map(|_| ()).unwrap_err();
+            refused.failure.refusal == Refusal::TooLarge
+        };
+        assert!(is_too_large(&format!("[{}1]", "1,".repeat(20_000))));
+        assert!(is_too_large(&"[".repeat(20_000)));
+        assert!(is_too_large(&format!("[{}{{}}]", "{},".repeat(1000))));
+        assert!(!is_too_large(&format!("[{}{{}}]", "{},".repeat(999))));
+        // What stands in a value is no value of its own.
+        let value = r#"[\",{\\"#.repeat(5000);
+        let body = format!(r#"{{"name":"A","scopes":["dex"],"value":"{value}"}}"#);
+        let (_, _, sent) = sent("POST", "/stores/a1/secrets", &body);
+        assert!(sent.contains(&value));
     }
 
     #[test]

@@ -133,11 +133,11 @@ impl Account {
             return None;
         }
         let answer = self.get(&format!("/workers/scripts/{worker}/secrets")).ok()?;
-        if answer.status == 404 {
-            // It is not deployed yet.
+        let answer: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+        // The API's word for a Worker that is not deployed yet.
+        if answer.pointer("/errors/0/code").is_some_and(|code| code == 10007) {
             return Some(Vec::new());
         }
-        let answer: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
         let all = answer.get("result")?.as_array()?.iter();
         let plain = all.filter(|it| it.get("type").is_some_and(|it| it != "secrets_store_secret"));
         Some(plain.filter_map(|it| Some(it.get("name")?.as_str()?.to_owned())).collect())
@@ -160,7 +160,7 @@ impl Account {
             ClientError::Transport(_) => {
                 "Is the network there? CLOUDFLARE_API_BASE_URL sets another address"
             }
-            ClientError::Api(ApiError::NotAuthorized) => {
+            ClientError::Api(ApiError::NotAuthorized { .. }) => {
                 "Set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID to a pair that belongs together"
             }
             ClientError::Api(ApiError::NotAnAnswer { .. }) => {
