@@ -199,7 +199,11 @@ const ODD: [&str; 12] = [
     "QUERY", "G\u{cb}T",
 ];
 /// Wishes that an upstream fulfils, by how often they are wished.
-const WISHES: [&str; 40] = [
+const WISHES: [&str; 44] = [
+    "gzip",
+    "bad-gzip",
+    "early-hints",
+    "unasked-101",
     "ok",
     "ok",
     "ok",
@@ -302,7 +306,7 @@ const ATOMS: [&str; 58] = [
     "....//",
     "..%e2%80%8b",
 ];
-const CLEAN: [&str; 12] = [
+const CLEAN: [&str; 18] = [
     "",
     "/",
     "/a/b",
@@ -315,6 +319,12 @@ const CLEAN: [&str; 12] = [
     "/a..b/...",
     "/.well-known/x",
     "/long",
+    "/%2561%252f/x%25252e",
+    "/x?key=mine&a=1",
+    "/x?a&k%65y=mine&key",
+    "/x?key=1&KEY=2&key=3",
+    "/x?monkey=1&key%00=2&&",
+    "?key=%2e%2e",
 ];
 const NARROW: [&str; 6] = [
     "/charges",
