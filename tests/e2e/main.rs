@@ -52,7 +52,7 @@ impl Stage {
         let upstream = Upstream::start();
         let scene = Scene::set();
         let stubs = Stubs::start(&tools, &upstream, &scene);
-        let dev = Dev::start(&["--port", "8787"]);
+        let dev = Dev::start(&["--port", "0"]);
         Self { tools, upstream, scene, stubs, dev }
     }
 }

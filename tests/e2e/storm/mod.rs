@@ -164,7 +164,7 @@ impl Storm<'_> {
         for ask in &shot.asks {
             match &ask.what {
                 What::Lend(lend) => count(&mut tally.wishes, lend.wish),
-                What::Rest(rest) if rest.refused.is_some() || !rest.is_own_account => {
+                What::Rest(rest) if rest.refused.is_some() || rest.refused_account.is_some() => {
                     tally.refused_tags.insert(rest.tag.clone());
                 }
                 _ => {}

@@ -169,12 +169,15 @@ pub enum Batch {
 #[derive(Debug, Clone)]
 pub struct Rest {
     pub shown: Shown,
-    pub is_own_account: bool,
+    /// The status of the refusal for the account's sake; none for the settings' own.
+    pub refused_account: Option<u16>,
     /// The status of the Worker's own refusal; none where the API is asked.
     pub refused: Option<u16>,
     /// What stands in what the API gets, and in nothing else.
     pub tag: String,
     pub loops: bool,
+    /// A duplicate without scopes: the Worker reads the answer about its source.
+    pub reads_its_source: bool,
     /// What the API is to do, if not to answer.
     pub wish: &'static str,
 }
@@ -199,7 +202,11 @@ const ODD: [&str; 12] = [
     "QUERY", "G\u{cb}T",
 ];
 /// Wishes that an upstream fulfils, by how often they are wished.
-const WISHES: [&str; 40] = [
+const WISHES: [&str; 44] = [
+    "gzip",
+    "bad-gzip",
+    "early-hints",
+    "unasked-101",
     "ok",
     "ok",
     "ok",
@@ -302,7 +309,7 @@ const ATOMS: [&str; 58] = [
     "....//",
     "..%e2%80%8b",
 ];
-const CLEAN: [&str; 12] = [
+const CLEAN: [&str; 18] = [
     "",
     "/",
     "/a/b",
@@ -315,6 +322,12 @@ const CLEAN: [&str; 12] = [
     "/a..b/...",
     "/.well-known/x",
     "/long",
+    "/%2561%252f/x%25252e",
+    "/x?key=mine&a=1",
+    "/x?a&k%65y=mine&key",
+    "/x?key=1&KEY=2&key=3",
+    "/x?monkey=1&key%00=2&&",
+    "?key=%2e%2e",
 ];
 const NARROW: [&str; 6] = [
     "/charges",
@@ -1073,14 +1086,18 @@ impl<'a> Maker<'a> {
             self.header("CDN-Loop", self.host);
         }
         let tag = self.id();
-        let is_own_account = !self.chance(12);
-        let account = if is_own_account {
-            ACCOUNT
+        let (account, refused_account) = if !self.chance(12) {
+            (ACCOUNT, None)
         } else {
-            self.pick(&["0123456789abcdef0123456789abcdef", "", "..", "%2e%2e", "*"])
+            match self.pick(&["0123456789abcdef0123456789abcdef", "", "..", "%2e%2e", "*"]) {
+                "" => ("", Some(404)),
+                another => (another, Some(403)),
+            }
         };
         let (method, path, body, refused, wish) = self.operation(&tag);
         let target = format!("/client/v4/accounts/{account}/secrets_store{path}");
+        let has_scopes = body.as_ref().is_some_and(|it| it.windows(6).any(|it| it == b"scopes"));
+        let reads_its_source = path.ends_with("/duplicate") && !has_scopes;
         let mut pieces = Vec::new();
         if let Some(body) = body {
             self.header("Content-Length", body.len().to_string());
@@ -1088,7 +1105,7 @@ impl<'a> Maker<'a> {
         }
         let head = self.head(method, &target, None);
         pieces.insert(0, Piece::Bytes(head));
-        let rest = Rest { shown, is_own_account, refused, tag, loops, wish };
+        let rest = Rest { shown, refused_account, refused, tag, loops, reads_its_source, wish };
         let ask = Ask {
             method: method.to_owned(),
             request_id,

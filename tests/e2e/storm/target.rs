@@ -27,6 +27,9 @@ const LONGEST_BODY: usize = 16 << 20;
 /// The body of an answer, unless another one was asked for.
 pub const BODY: &str = "{\"from\":\"the upstream\"}";
 
+/// The same, as `gzip -9` packs it.
+pub const PACKED_BODY: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff\xab\x56\x4a\x2b\xca\xcf\x55\xb2\x52\x2a\xc9\x48\x55\x28\x2d\x28\x2e\x29\x4a\x4d\xcc\x55\xaa\x05\x00\xb4\x96\xbc\xc1\x17\x00\x00\x00";
+
 /// A body that no batch hands back.
 pub const LONG_BODY: usize = (1 << 20) + 4096;
 
@@ -238,6 +241,17 @@ impl Target {
             }
             "bad-chunk" => plain("200 OK", "Transfer-Encoding: chunked\r\n", b"zz\r\nno\r\n"),
             "long" => ok(&vec![b'l'; LONG_BODY]),
+            "gzip" => plain("200 OK", "Content-Encoding: gzip\r\n", PACKED_BODY),
+            "bad-gzip" => plain("200 OK", "Content-Encoding: gzip\r\n", b"not packed at all"),
+            "early-hints" => {
+                let mut answer = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".to_vec();
+                answer.extend(ok(BODY.as_bytes()));
+                answer
+            }
+            // A protocol that nobody asked for.
+            "unasked-101" => b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                Connection: upgrade\r\nX-Storm-Answer: unasked-101\r\n\r\n"
+                .to_vec(),
             "binary" => ok(b"\x89PNG\xff\x00"),
             "slow" => {
                 let whole = ok(BODY.as_bytes());
