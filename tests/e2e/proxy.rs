@@ -261,6 +261,9 @@ pub fn an_upstream_that_is_unreachable_is_a_502(stage: &Stage) {
         (&"upstream_unreachable".into(), &"TOKEN".into())
     );
     // The URL has the key in it; the log has not.
+    // A handshake that fails.
+    let answer = stage.stubs.gateway("GET", "/proxy/no_tls/x").bearer(TOKEN).send();
+    answer.is_refused(502, 50201, "Upstream unreachable");
     let answer = stage.stubs.gateway("GET", "/proxy/unreachable_query/x").bearer(TOKEN).send();
     answer.is_refused(502, 50201, "Upstream unreachable");
     let line = stage.stubs.log_line(answer.header("x-request-id").unwrap());

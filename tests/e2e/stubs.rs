@@ -207,7 +207,9 @@ fn config(upstream: &Upstream, scene: &Scene) -> String {
             compatibilityDate = "2026-10-01",
             modules = [(name = "store.mjs", esModule = embed "store.mjs")]))"#
             .to_owned(),
-        r#"(name = "internet", network = (allow = ["public", "private", "local"]))"#.to_owned(),
+        r#"(name = "internet", network = (allow = ["public", "private", "local"],
+            tlsOptions = (trustBrowserCas = true)))"#
+            .to_owned(),
     ];
     let sockets = SOCKETS.map(|name| {
         format!(r#"(name = "{name}", address = "127.0.0.1:0", http = (), service = "{name}")"#)
@@ -408,6 +410,7 @@ fn upstreams(base_url: &str) -> Value {
         "empty": upstream(json!({ "callers": ["IS_EMPTY"] })),
         "own": upstream(json!({ "hosts": ["own.gateway.example"] })),
         "unreachable": upstream(json!({ "base_url": "http://127.0.0.1:1" })),
+        "no_tls": upstream(json!({ "base_url": base_url.replacen("http", "https", 1) })),
         "impatient": upstream(json!({ "timeout_ms": 200 })),
         "sixteen": upstream(json!({ "callers": ["MEETS_TOKEN"], "credentials": (0..16).map(|index| json!({
             "type": "header", "name": format!("x-{index}"), "secret": format!("MEETS_{index}")

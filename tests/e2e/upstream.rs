@@ -95,6 +95,11 @@ impl Upstream {
 
     fn serve(&self, mut stream: TcpStream) -> Option<()> {
         let mut reader = BufReader::new(stream.try_clone().ok()?);
+        // A TLS handshake (RFC 8446, section 5.1), which is none of HTTP's business.
+        if reader.fill_buf().ok()?.first() == Some(&0x16) {
+            answer(&mut stream, "400 Bad Request", &[], b"this is no TLS server");
+            return None;
+        }
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             if reader.read_until(b'\n', &mut head).ok()? == 0 {
