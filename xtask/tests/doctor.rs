@@ -177,6 +177,8 @@ fn account(request: &Request) -> Response {
         "/workers/scripts/gateway-production/secrets" => json!([
             { "name": "PUT_BEFORE", "type": "secret_text" },
             { "name": "DEPLOYED", "type": "secret_text" },
+            // The binding itself, of the version before: no clash.
+            { "name": "PENDING", "type": "secrets_store_secret" },
         ]),
         _ => {
             let errors = json!([{ "code": 10007, "message": "This Worker does not exist" }]);
