@@ -1,6 +1,8 @@
 //! Child processes that are ended, with all their own children, whatever happens.
 
 use std::{
+    env,
+    ffi::OsStr,
     io::{BufRead as _, BufReader, Read},
     os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
@@ -46,6 +48,11 @@ impl Process {
         let mut running = running();
         if ENDING.load(Ordering::SeqCst) {
             wait_for_the_end();
+        }
+        // What cargo tells the program that it runs is not for another cargo below it: build scripts
+        // that look at it (ring's does) would run anew each time, for half a minute.
+        for (name, _) in env::vars_os().filter(|(name, _)| is_of_this_package(name)) {
+            command.env_remove(name);
         }
         let child = command
             .stdin(Stdio::null())
@@ -202,6 +209,13 @@ fn has_ended(first: Pid) -> bool {
 
 fn running() -> std::sync::MutexGuard<'static, Vec<Pid>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether cargo has set this variable for the package whose program this is (The Cargo Book,
+/// "Environment variables Cargo sets for crates").
+fn is_of_this_package(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
 fn program(command: &Command) -> String {
