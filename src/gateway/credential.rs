@@ -219,7 +219,7 @@ pub fn without_value(header: &str, pair: &str) -> Option<Zeroizing<String>> {
 }
 
 /// A parameter, or its name, as a server reads it (application/x-www-form-urlencoded).
-fn decoded(parameter: &str) -> String {
+pub fn decoded(parameter: &str) -> String {
     percent_decode_str(&parameter.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 

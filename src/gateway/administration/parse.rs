@@ -1,6 +1,5 @@
 //! What a request for the REST API asks for, as an operation.
 
-use percent_encoding::percent_decode_str;
 use secrets_store_api::{
     CreateSecrets, CreateStore, DeleteSecret, DeleteSecrets, DeleteStore, Direction,
     DuplicateSecret, GetQuota, GetSecret, GetStore, Invalid, ListSecrets, ListStores, NewSecret,
@@ -10,6 +9,7 @@ use secrets_store_api::{
 
 use super::Refused;
 use crate::{
+    gateway::credential::decoded,
     json::{self, Reader},
     response::Refusal,
 };
@@ -346,18 +346,15 @@ struct Parameters(Vec<(String, String)>);
 impl Parameters {
     /// Reads those that are known. Any other one would be a wish that nobody hears.
     fn read(query: &str, known: &[&str]) -> Result<Self, Refused> {
-        let decode = |text: &str| {
-            percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
-        };
         let mut parameters = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decode(name);
+            let name = decoded(name);
             if !known.contains(&name.as_str()) {
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 return Err(wrong(format!("unknown query parameter; known are {known}")));
             }
-            parameters.push((name, decode(value)));
+            parameters.push((name, decoded(value)));
         }
         Ok(Self(parameters))
     }
