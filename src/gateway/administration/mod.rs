@@ -187,7 +187,7 @@ impl Api<'_> {
     /// A request as the runtime sends it. What it was made of is dropped, and wiped.
     fn request(&self, sent: Sent) -> Result<Request, Failure> {
         let refused = |_| {
-            Refusal::Configuration.because("the runtime refuses the request: is base_url an URL?")
+            Refusal::Configuration.because("the runtime refuses the request: is base_url a URL?")
         };
         let headers = Headers::new().map_err(refused)?;
         if let Placed::Header(name, value) = Placement::Bearer.place(&self.token) {

@@ -250,7 +250,6 @@ fn checked(operation: &impl Operation) -> Result<Asked, Refused> {
 }
 
 /// What may stand in a body; which of it, the operation says. What is missing, it tells.
-#[derive(Default)]
 struct Entry {
     name: Option<String>,
     value: Option<SecretString>,
