@@ -6,15 +6,18 @@
 
 pub mod parse;
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
-use futures::try_join;
+use futures::{
+    future::{Either, select},
+    try_join,
+};
 use secrets_store_api::{
     ApiError, ExposeSecret as _, GetSecret, Operation as _, Reported, Request as Sent,
     SecretMetadata,
 };
 use worker::{
-    Env,
+    Delay, Env,
     wasm_bindgen::JsValue,
     web_sys::{Headers, Request, RequestInit, RequestRedirect, Response},
 };
@@ -158,10 +161,17 @@ async fn read(target: &Target<'_>, request: &Request) -> Result<Asked, Refused> 
 /// # Errors
 ///
 /// 502 for what is no answer of the API: handed back, it would pass for the answer to the operation.
+/// 504 for one that does not end.
 async fn metadata(answer: &Response) -> Result<Option<SecretMetadata>, Failure> {
     let broken = |_| Refusal::UpstreamUnreachable.because("the API's answer broke off");
     let copy = answer.clone().map_err(broken)?;
-    let body = runtime::read_body(copy.body(), MAX_METADATA).await.map_err(broken)?;
+    let body = pin!(runtime::read_body(copy.body(), MAX_METADATA));
+    let body = match select(body, Delay::from(TIMEOUT)).await {
+        Either::Left((body, _)) => body.map_err(broken)?,
+        Either::Right(_) => {
+            return Err(Refusal::UpstreamTimedOut.because("the API's answer took too long"));
+        }
+    };
     let body = body.map(|body| body.to_vec()).unwrap_or_default();
     match GetSecret::read(answer.status(), None, &body) {
         Ok(secret) => Ok(Some(secret)),
