@@ -17,6 +17,8 @@ mod router;
 mod runtime;
 pub mod secrets;
 
+use std::convert::Infallible;
+
 use worker::{
     Context, Env, event,
     web_sys::{Request, Response},
@@ -30,6 +32,6 @@ fn start() {
 
 /// Runs for each request.
 #[event(fetch)]
-async fn fetch(request: Request, env: Env, _: Context) -> worker::Result<Response> {
-    router::respond(request, env).await
+async fn fetch(request: Request, env: Env, _: Context) -> Result<Response, Infallible> {
+    Ok(router::respond(request, env).await)
 }

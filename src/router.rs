@@ -46,11 +46,7 @@ struct Served {
 }
 
 /// Answers a request, and logs it.
-///
-/// # Errors
-///
-/// None that is known; the runtime's own, if it refuses what was made here.
-pub async fn respond(request: Request, env: Env) -> worker::Result<Response> {
+pub async fn respond(request: Request, env: Env) -> Response {
     let started = runtime::now();
     let given_id = request.headers().get("x-request-id").ok().flatten();
     let request_id =
@@ -69,14 +65,15 @@ pub async fn respond(request: Request, env: Env) -> worker::Result<Response> {
         Some(mistakes) if !matches!(route, Route::Health) => {
             let failure = Refusal::Configuration.because(mistakes);
             match secrets_store_path(path_and_query) {
-                Some(_) => Served::refused_in_full(failure.into())?,
-                None => Served::refused(failure)?,
+                Some(_) => Served::refused_in_full(failure.into()),
+                None => Served::refused(failure),
             }
         }
-        _ => route.serve(&request, host, settings, env).await?,
+        _ => route.serve(&request, host, settings, env).await,
     };
 
-    served.response.headers().set("x-request-id", &request_id)?;
+    // Its headers can be set: each answer was made here.
+    let _ = served.response.headers().set("x-request-id", &request_id);
     log::Line {
         request_id: &request_id,
         route: route.name(),
@@ -92,7 +89,7 @@ pub async fn respond(request: Request, env: Env) -> worker::Result<Response> {
         cause: served.failure.as_ref().and_then(|failure| failure.cause.as_deref()),
     }
     .write();
-    Ok(served.response)
+    served.response
 }
 
 impl<'a> Route<'a> {
@@ -128,13 +125,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    async fn serve(
-        &self,
-        request: &Request,
-        host: &str,
-        settings: &Settings,
-        env: Env,
-    ) -> worker::Result<Served> {
+    async fn serve(&self, request: &Request, host: &str, settings: &Settings, env: Env) -> Served {
         let secrets = Secrets::new(env);
         let allowed = match self {
             Self::Health | Self::Readiness => "GET, HEAD",
@@ -149,20 +140,20 @@ impl<'a> Route<'a> {
             Self::Unknown => Served::refused(Refusal::NotFound.into()),
             Self::Readiness => {
                 match readiness::check(settings, &request.headers(), &secrets).await {
-                    Ok((admin, answer, failure)) => Ok(Served {
+                    Ok((admin, answer, failure)) => Served {
                         progress: Progress { caller: Some(admin.to_owned()), retries: 0 },
                         failure,
-                        ..Served::answered(&answer)?
-                    }),
+                        ..Served::answered(&answer)
+                    },
                     Err(failure) => Served::refused(failure),
                 }
             }
             Self::Batch => match batch::run(settings, host, request, &secrets).await {
-                Ok(batch) => Ok(Served {
+                Ok(batch) => Served {
                     progress: batch.progress,
                     response: batch.answer,
                     failure: batch.failure,
-                }),
+                },
                 Err(failure) => Served::refused(failure),
             },
             Self::Proxy(upstream, path_and_query) => {
@@ -172,8 +163,8 @@ impl<'a> Route<'a> {
                     Call { upstream, path_and_query, request, is_repeatable, host, caller_headers };
                 let gateway::Outcome { progress, result } = gateway::call(call, &secrets).await;
                 match result {
-                    Ok(response) => Ok(Served { progress, response, failure: None }),
-                    Err(failure) => Ok(Served { progress, ..Served::refused(failure)? }),
+                    Ok(response) => Served { progress, response, failure: None },
+                    Err(failure) => Served { progress, ..Served::refused(failure) },
                 }
             }
             Self::SecretsStoreApi(api, account, path_and_query) => {
@@ -181,8 +172,8 @@ impl<'a> Route<'a> {
                 let gateway::Outcome { progress, result } =
                     administration::call(call, &secrets).await;
                 match result {
-                    Ok(response) => Ok(Served { progress, response, failure: None }),
-                    Err(refused) => Ok(Served { progress, ..Served::refused_in_full(refused)? }),
+                    Ok(response) => Served { progress, response, failure: None },
+                    Err(refused) => Served { progress, ..Served::refused_in_full(refused) },
                 }
             }
         }
@@ -190,23 +181,19 @@ impl<'a> Route<'a> {
 }
 
 impl Served {
-    fn answered(answer: &Answer) -> worker::Result<Self> {
-        Ok(Self {
-            progress: Progress::default(),
-            response: runtime::response(answer)?,
-            failure: None,
-        })
+    fn answered(answer: &Answer) -> Self {
+        Self { progress: Progress::default(), response: runtime::response(answer), failure: None }
     }
 
-    fn refused(failure: Failure) -> worker::Result<Self> {
-        let answered = Self::answered(&failure.refusal.answer())?;
-        Ok(Self { failure: Some(failure), ..answered })
+    fn refused(failure: Failure) -> Self {
+        let answered = Self::answered(&failure.refusal.answer());
+        Self { failure: Some(failure), ..answered }
     }
 
     /// The same, for a client of the REST API.
-    fn refused_in_full(refused: Refused) -> worker::Result<Self> {
-        let answered = Self::answered(&refused.answer())?;
-        Ok(Self { failure: Some(refused.failure), ..answered })
+    fn refused_in_full(refused: Refused) -> Self {
+        let answered = Self::answered(&refused.answer());
+        Self { failure: Some(refused.failure), ..answered }
     }
 }
 

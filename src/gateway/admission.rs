@@ -52,11 +52,6 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Whether there is nothing to recognise, as for a public upstream.
-    pub(super) fn is_empty(&self) -> bool {
-        self.known.is_empty() && self.failed.is_empty()
-    }
-
     /// The tokens among these.
     pub(super) fn new(
         results: impl Iterator<Item = (&'a str, Result<Secret, SecretError>)>,

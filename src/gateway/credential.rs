@@ -90,6 +90,16 @@ pub enum Placed<'a> {
     Query(&'a str, Zeroizing<String>),
 }
 
+impl Placed<'_> {
+    /// The header that it is in, where it is in one.
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Self::Header(name, _) => Some(name),
+            Self::Query(..) => None,
+        }
+    }
+}
+
 impl Credential {
     /// Reads the `credentials` of an upstream.
     pub fn read_all(credentials: &Reader<'_>) -> Option<Vec<Self>> {

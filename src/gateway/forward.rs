@@ -108,17 +108,21 @@ pub(super) fn outgoing(
         })?;
 
     let headers = outgoing.headers();
-    let connection = headers.get("connection").ok().flatten();
-    // The one upgrade that the runtime carries through; it makes the headers for it.
-    let upgrade = headers.get("upgrade").ok().flatten();
-    let is_websocket = upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
     let shows_a_token = tokens.recogniser(upstream);
-    for name in runtime::header_names(&headers) {
-        let value = || Some(runtime::header(&headers, &name)?.expose_secret());
-        if headers::ends_here(&name, connection.as_deref())
-            || (!tokens.is_empty() && value().is_some_and(|value| shows_a_token(&name, &value)))
-        {
-            headers.delete(&name).map_err(refused)?;
+    let is_replaced = |name: &str| placed.iter().any(|it| it.header() == Some(name));
+    let mut is_websocket = false;
+    {
+        let lines = runtime::header_lines(&headers);
+        let lines = || lines.lines().filter_map(|line| line.split_once(','));
+        let connection = lines().find_map(|(name, value)| (name == "connection").then_some(value));
+        for (name, value) in lines() {
+            // The one upgrade that the runtime carries through; it makes the headers for it.
+            is_websocket |= name == "upgrade" && value.eq_ignore_ascii_case("websocket");
+            if !is_replaced(name)
+                && (headers::ends_here(name, connection) || shows_a_token(name, value))
+            {
+                headers.delete(name).map_err(refused)?;
+            }
         }
     }
     if is_websocket {
@@ -144,11 +148,12 @@ pub(super) fn incoming(
 ) -> Result<Response, Failure> {
     let answer = runtime::changeable(answer)?;
     let headers = answer.headers();
-    let connection = headers.get("connection").ok().flatten();
-    for name in runtime::header_names(&headers) {
-        if headers::stays_with_us(&name, connection.as_deref()) {
-            let _ = headers.delete(&name);
-        }
+    let names = runtime::header_names(&headers);
+    let mut names_own = names.lines();
+    let connection = names_own.any(|name| name == "connection");
+    let connection = connection.then(|| headers.get("connection").ok().flatten()).flatten();
+    for name in names.lines().filter(|it| headers::stays_with_us(it, connection.as_deref())) {
+        let _ = headers.delete(name);
     }
     withhold(&headers, credentials);
     let timing = format!("secrets;dur={secrets_ms}, upstream;dur={upstream_ms}");
@@ -161,12 +166,12 @@ pub(super) fn incoming(
 fn withhold(headers: &Headers, credentials: &[Attached<'_>]) {
     for (credential, secret) in credentials {
         let Placed::Query(_, pair) = credential.placement.place(secret) else { continue };
-        for name in runtime::header_names(headers) {
-            let value = runtime::header(headers, &name);
-            let kept = value.and_then(|it| credential::without_value(&it.expose_secret(), &pair));
+        let lines = runtime::header_lines(headers);
+        for (name, value) in lines.lines().filter_map(|line| line.split_once(',')) {
+            let kept = credential::without_value(value, &pair);
             // What cannot be set must not stay either.
-            if kept.is_some_and(|kept| headers.set(&name, &kept).is_err()) {
-                let _ = headers.delete(&name);
+            if kept.is_some_and(|kept| headers.set(name, &kept).is_err()) {
+                let _ = headers.delete(name);
             }
         }
     }

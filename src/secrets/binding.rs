@@ -32,4 +32,7 @@ pub trait Environment {
 
     /// Ends after `duration`; a `get` that takes longer has failed.
     fn delay(&self, duration: Duration) -> LocalBoxFuture<'static, ()>;
+
+    /// A clock, in milliseconds.
+    fn now(&self) -> u64;
 }

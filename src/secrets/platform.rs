@@ -6,7 +6,7 @@ use futures::{FutureExt as _, future::LocalBoxFuture};
 use wasm_bindgen::prelude::wasm_bindgen;
 use worker::{
     Delay, Env,
-    js_sys::{JsString, Promise, Reflect, futures::JsFuture},
+    js_sys::{Date, JsString, Promise, Reflect, futures::JsFuture},
     wasm_bindgen::{JsCast as _, JsValue},
 };
 
@@ -43,15 +43,19 @@ impl Environment for Env {
             Err(ErrorKind::NotBound)
         } else if let Some(value) = bound.dyn_ref::<JsString>() {
             Ok(PlatformBinding::Plain(value.clone().into()))
-        } else if Reflect::get(&bound, &"get".into()).is_ok_and(|get| get.is_function()) {
-            Ok(PlatformBinding::Store(bound.unchecked_into()))
         } else {
-            Err(ErrorKind::WrongKind)
+            // Whether it has a `get` is told by the call: to look for it first would cost as much.
+            Ok(PlatformBinding::Store(bound.unchecked_into()))
         }
     }
 
     fn delay(&self, duration: Duration) -> LocalBoxFuture<'static, ()> {
         Delay::from(duration).boxed_local()
+    }
+
+    fn now(&self) -> u64 {
+        // It stands still between I/O.
+        Date::now() as u64
     }
 }
 

@@ -4,7 +4,7 @@ use std::{cell::RefCell, pin::pin, time::Duration};
 
 use futures::{
     FutureExt as _,
-    future::{Either, LocalBoxFuture, Shared, ready, select},
+    future::{Either, LocalBoxFuture, Shared, WeakShared, ready, select},
 };
 use serde::de::DeserializeOwned;
 
@@ -24,15 +24,17 @@ pub struct Secrets<E = worker::Env> {
     environment: E,
     /// By binding. There are few, so that looking through them is as fast as hashing.
     gets: RefCell<Vec<(String, Get)>>,
+    /// When the last `.get()` was started, and its deadline: those that start together share one.
+    deadline: RefCell<Option<(u64, WeakShared<LocalBoxFuture<'static, ()>>)>>,
 }
 
 /// A `.get()` that is under way or done, shared by all who ask for the same binding.
-type Get = Shared<LocalBoxFuture<'static, Result<Secret, ErrorKind>>>;
+type Get = Shared<LocalBoxFuture<'static, Result<(Secret, Option<Flaw>), ErrorKind>>>;
 
 impl<E: Environment> Secrets<E> {
     /// The secrets that `environment` binds, none of them fetched yet.
     pub fn new(environment: E) -> Self {
-        Self { environment, gets: RefCell::default() }
+        Self { environment, gets: RefCell::default(), deadline: RefCell::default() }
     }
 
     /// One secret, as a credential: a value that a header can carry unchanged.
@@ -42,10 +44,10 @@ impl<E: Environment> Secrets<E> {
     /// See [`ErrorKind`]. The usual flaw is a line break at the end, from a file; it is an error
     /// here and not silently mended, since the store would still hold the wrong value.
     pub async fn get(&self, binding: &str) -> Result<Secret, SecretError> {
-        let secret = self.get_text(binding).await?;
-        match Flaw::of(&secret.expose_secret()) {
-            None => Ok(secret),
-            Some(flaw) => Err(named(binding, ErrorKind::NotHeaderSafe(flaw))),
+        match self.start(binding).await {
+            Ok((secret, None)) => Ok(secret),
+            Ok((_, Some(flaw))) => Err(named(binding, ErrorKind::NotHeaderSafe(flaw))),
+            Err(kind) => Err(named(binding, kind)),
         }
     }
 
@@ -55,8 +57,8 @@ impl<E: Environment> Secrets<E> {
     ///
     /// See [`ErrorKind`]; all but [`ErrorKind::NotHeaderSafe`].
     pub async fn get_text(&self, binding: &str) -> Result<Secret, SecretError> {
-        let get = self.start(binding);
-        get.await.map_err(|kind| named(binding, kind))
+        let result = self.start(binding).await;
+        result.map(|(secret, _)| secret).map_err(|kind| named(binding, kind))
     }
 
     /// One secret that holds JSON, parsed. Fields of `T` that are secret should be [`Secret`]s.
@@ -144,12 +146,27 @@ impl<E: Environment> Secrets<E> {
             return get.clone();
         }
         let get = match self.environment.binding(binding) {
-            Ok(found) => resolve(found, self.environment.delay(GET_TIMEOUT)).boxed_local(),
+            Ok(found) => resolve(found, self.deadline()).boxed_local(),
             Err(kind) => ready(Err(kind)).boxed_local(),
         };
         let get = get.shared();
         gets.push((binding.to_owned(), get.clone()));
         get
+    }
+
+    /// The deadline of a `.get()` that starts now. Each timer is a call to the runtime, and another
+    /// one to stop it.
+    fn deadline(&self) -> Shared<LocalBoxFuture<'static, ()>> {
+        let now = self.environment.now();
+        let mut last = self.deadline.borrow_mut();
+        match last.as_ref().filter(|(then, _)| *then == now).and_then(|(_, it)| it.upgrade()) {
+            Some(deadline) => deadline,
+            None => {
+                let deadline = self.environment.delay(GET_TIMEOUT).shared();
+                *last = deadline.downgrade().map(|weak| (now, weak));
+                deadline
+            }
+        }
     }
 }
 
@@ -173,14 +190,19 @@ pub async fn with_fallback<T>(
 
 async fn resolve(
     binding: impl Binding,
-    deadline: LocalBoxFuture<'static, ()>,
-) -> Result<Secret, ErrorKind> {
+    deadline: impl Future<Output = ()> + Unpin,
+) -> Result<(Secret, Option<Flaw>), ErrorKind> {
     let answer = match select(pin!(binding.get()), deadline).await {
         Either::Left((answer, _)) => answer?,
         Either::Right(_) => return Err(ErrorKind::TimedOut),
     };
     let secret = answer.ok_or(ErrorKind::Null)?;
-    if secret.expose_secret().is_empty() { Err(ErrorKind::Empty) } else { Ok(secret) }
+    let value = secret.expose_secret();
+    if value.is_empty() {
+        return Err(ErrorKind::Empty);
+    }
+    let flaw = Flaw::of(&value);
+    Ok((secret, flaw))
 }
 
 fn named(binding: &str, kind: ErrorKind) -> SecretError {

@@ -38,6 +38,8 @@ struct FakeState {
     in_flight: Cell<usize>,
     most_in_flight: Cell<usize>,
     time_is_up: Cell<bool>,
+    now: Cell<u64>,
+    delays: Cell<usize>,
     longest_delay: Cell<Duration>,
 }
 
@@ -74,6 +76,7 @@ impl Environment for Fake {
 
     fn delay(&self, duration: Duration) -> LocalBoxFuture<'static, ()> {
         self.0.longest_delay.set(duration);
+        self.0.delays.set(self.0.delays.get() + 1);
         let state = self.0.clone();
         async move {
             while !state.time_is_up.get() {
@@ -81,6 +84,10 @@ impl Environment for Fake {
             }
         }
         .boxed_local()
+    }
+
+    fn now(&self) -> u64 {
+        self.0.now.get()
     }
 }
 
@@ -142,6 +149,28 @@ fn each_way_to_fail_is_an_error_of_its_own_that_names_the_binding() {
     }
     let got = block_on(Fake::default().secrets().get("API_KEY")).unwrap_err();
     assert_eq!(got, error("API_KEY", ErrorKind::NotBound));
+}
+
+#[test]
+fn gets_that_start_together_have_one_deadline_and_a_later_one_its_own() {
+    let fake = Fake::with([("A", Does::Hang), ("B", Does::Hang), ("C", Does::Hang)]);
+    let secrets = fake.secrets();
+    block_on(async {
+        let (a, b) = (secrets.get("A"), secrets.get("B"));
+        futures::pin_mut!(a, b);
+        assert!(poll!(a.as_mut()).is_pending() && poll!(b.as_mut()).is_pending());
+        assert_eq!(fake.0.delays.get(), 1);
+        fake.0.now.set(4999);
+        let c = secrets.get("C");
+        futures::pin_mut!(c);
+        assert!(poll!(c.as_mut()).is_pending());
+        assert_eq!(fake.0.delays.get(), 2);
+        fake.0.time_is_up.set(true);
+        let (a, b, c) = join!(a, b, c);
+        assert!(
+            [a, b, c].iter().all(|it| it.as_ref().is_err_and(|it| it.kind == ErrorKind::TimedOut))
+        );
+    });
 }
 
 #[test]

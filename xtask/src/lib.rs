@@ -1,5 +1,6 @@
 //! The project's commands, as functions: for `cargo xtask` and for the end-to-end tests.
 
+pub mod bench;
 pub mod build;
 pub mod demo;
 pub mod dev;

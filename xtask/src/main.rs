@@ -3,7 +3,7 @@
 use std::{alloc::System, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use xtask::{build, dev, doctor, process, storm, test};
+use xtask::{bench, build, dev, doctor, process, storm, test};
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes what is freed: `dev` runs the local REST API, and `doctor` has an API token.
@@ -42,6 +42,16 @@ enum Command {
         #[arg(long, value_name = "S")]
         seed: Option<u64>,
     },
+    /// What a request costs on the real runtime, beside the same gateway in JavaScript and a bare
+    /// pass-through: a table, and docs/bench/. Some ten minutes, on a machine that does nothing else
+    Bench {
+        /// Under a minute, with less to be relied upon; writes nothing
+        #[arg(long)]
+        quick: bool,
+        /// Only the scenarios with this in their name; writes nothing
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+    },
     /// The Worker into build/: the build command of wrangler.toml
     Build,
     /// Compares every binding of wrangler.toml with the store, and says how to mend what is wrong.
@@ -60,6 +70,7 @@ fn main() -> ExitCode {
         Command::Dev { port, persist_to } => dev::run(port, &persist_to),
         Command::Test => test::run(),
         Command::Storm { seconds, seed } => storm::run(seconds, seed),
+        Command::Bench { quick, only } => bench::run(quick, only.as_deref()),
         Command::Build => build::run(),
         // Its failure is a code of its own: 1 says that something is wrong with what it looked at.
         Command::Doctor(options) => match doctor::run(&options) {

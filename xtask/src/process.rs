@@ -105,6 +105,11 @@ impl Process {
         Ok(())
     }
 
+    /// Its id: of the process itself, where that is what was started.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it is still running.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

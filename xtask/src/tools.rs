@@ -13,8 +13,6 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{build, process, root, step};
 
-const WORKER_BUILD: &str = "0.8.7";
-
 /// The oldest Node.js that wrangler runs on, and the one that is fetched where the user's is older.
 const OLDEST_NODE: (u32, u32) = (22, 12);
 const NODE: &str = "24.21.0";
@@ -29,7 +27,7 @@ const TRY_AGAIN: &str = "Is the network there? Run the command again: it goes on
 pub struct Tools {
     /// `PATH` with the tools first.
     path: OsString,
-    /// The folder of worker-build and wasm-bindgen.
+    /// The folder of wasm-bindgen.
     bin: PathBuf,
 }
 
@@ -42,7 +40,7 @@ impl Tools {
     pub fn ensure() -> Result<Self> {
         Self::ensure_with(|cache| {
             ensure_wasm_target()?;
-            ensure_cargo_tools(cache)
+            ensure_wasm_bindgen(cache)
         })
     }
 
@@ -80,14 +78,7 @@ impl Tools {
     /// A command that finds the tools.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        command
-            .current_dir(root())
-            .env("PATH", &self.path)
-            .env("WRANGLER_SEND_METRICS", "false")
-            // worker-build would download these, unverified.
-            .env("WASM_BINDGEN_BIN", self.bin.join("wasm-bindgen"))
-            .env("WASM_OPT_BIN", root().join("node_modules/.bin/wasm-opt"))
-            .env("ESBUILD_BIN", root().join("node_modules/.bin/esbuild"));
+        command.current_dir(root()).env("PATH", &self.path).env("WRANGLER_SEND_METRICS", "false");
         command
     }
 
@@ -105,14 +96,9 @@ impl Tools {
         npm_ci(folder, what, &self.path)
     }
 
-    /// `worker-build`.
-    pub fn worker_build(&self) -> Command {
-        let mut command = self.command(self.bin.join("worker-build"));
-        // A request that its caller gives up runs to its end: it is logged, and what it holds is
-        // dropped, where otherwise it would be forgotten in Wasm memory.
-        command.env("RUN_TO_COMPLETION", "1");
-        command.env("CARGO_TARGET_DIR", build::target_folder());
-        command
+    /// `wasm-bindgen`.
+    pub fn wasm_bindgen(&self) -> Command {
+        self.command(self.bin.join("wasm-bindgen"))
     }
 
     /// `workerd`, the runtime itself and not the script that starts it.
@@ -131,10 +117,13 @@ impl Tools {
         })
     }
 
-    /// What the built Worker depends on beside its sources: these versions, called as here.
-    pub fn versions(&self) -> Result<String> {
-        let wasm_bindgen = locked_version("wasm-bindgen")?;
-        Ok(format!("worker-build {WORKER_BUILD} to completion, wasm-bindgen {wasm_bindgen}"))
+    /// The version of wasm-bindgen.
+    ///
+    /// # Errors
+    ///
+    /// A Cargo.lock that does not tell.
+    pub fn wasm_bindgen_version(&self) -> Result<String> {
+        locked_version("wasm-bindgen")
     }
 }
 
@@ -241,27 +230,24 @@ fn ensure_wasm_target() -> Result<()> {
     )
 }
 
-/// worker-build and wasm-bindgen, compiled from source into a folder of the cache.
-fn ensure_cargo_tools(cache: &Path) -> Result<PathBuf> {
-    let wasm_bindgen = locked_version("wasm-bindgen")?;
-    let folder = cache.join(format!("worker-build-{WORKER_BUILD}_wasm-bindgen-{wasm_bindgen}"));
+/// wasm-bindgen, compiled from source into a folder of the cache.
+fn ensure_wasm_bindgen(cache: &Path) -> Result<PathBuf> {
+    let version = locked_version("wasm-bindgen")?;
+    let folder = cache.join(format!("wasm-bindgen-{version}"));
     let bin = folder.join("bin");
-    if bin.join("worker-build").is_file() && bin.join("wasm-bindgen").is_file() {
+    if bin.join("wasm-bindgen").is_file() {
         return Ok(bin);
     }
-    step(&format!(
-        "worker-build {WORKER_BUILD} and wasm-bindgen {wasm_bindgen}, by cargo: some minutes, once"
-    ));
+    step(&format!("wasm-bindgen {version}, by cargo: a minute or two, once"));
     // Kept until all is built, so that a run that was stopped goes on where it was.
     let target = folder.join("target");
     process::run(
         "cargo install",
         build::cargo()
-            // They compile in half the time so, and run for a second or two.
+            // It compiles in half the time so, and runs for a second or two.
             .args(["install", "--locked", "--debug", "--root"])
             .arg(&folder)
-            .arg(format!("worker-build@{WORKER_BUILD}"))
-            .arg(format!("wasm-bindgen-cli@{wasm_bindgen}"))
+            .arg(format!("wasm-bindgen-cli@{version}"))
             .env("CARGO_TARGET_DIR", &target)
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env_remove("RUSTFLAGS")
