@@ -556,10 +556,11 @@ pub fn routes(input: &[u8]) {
             assert!(!account.contains(['/', '?']), "{account}");
             format!("/client/v4/accounts/{account}/secrets_store{rest}")
         }
-        route @ (Route::Health | Route::Readiness | Route::Batch) => {
+        route @ (Route::Root | Route::Health | Route::Readiness | Route::Batch) => {
             let query =
                 path_and_query.split_once('?').map_or(String::new(), |(_, it)| format!("?{it}"));
             let path = match route {
+                Route::Root => "/",
                 Route::Health => "/healthz",
                 Route::Readiness => "/readyz",
                 _ => "/batch",

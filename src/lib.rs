@@ -16,6 +16,7 @@ mod response;
 mod router;
 mod runtime;
 pub mod secrets;
+mod status_page;
 
 use std::convert::Infallible;
 

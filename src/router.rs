@@ -16,6 +16,7 @@ use crate::{
     response::{Answer, Failure, Refusal},
     runtime,
     secrets::Secrets,
+    status_page,
 };
 
 /// The longest request id that is taken over from a caller.
@@ -24,6 +25,8 @@ const MAX_REQUEST_ID: usize = 128;
 /// Where a request goes.
 #[derive(Debug)]
 pub enum Route<'a> {
+    /// `/`
+    Root,
     /// `/healthz`
     Health,
     /// `/readyz`
@@ -62,7 +65,7 @@ pub async fn respond(request: Request, env: Env) -> Response {
     };
     let route = Route::of(host, path_and_query, settings);
     let served = match mistakes {
-        Some(mistakes) if !matches!(route, Route::Health) => {
+        Some(mistakes) if !matches!(route, Route::Root | Route::Health) => {
             let failure = Refusal::Configuration.because(mistakes);
             match secrets_store_path(path_and_query) {
                 Some(_) => Served::refused_in_full(failure.into()),
@@ -99,6 +102,7 @@ impl<'a> Route<'a> {
             return Self::Proxy(upstream, path_and_query);
         }
         match path_and_query.split('?').next().unwrap_or_default() {
+            "/" => return Self::Root,
             "/healthz" => return Self::Health,
             "/readyz" => return Self::Readiness,
             "/batch" => return Self::Batch,
@@ -116,6 +120,7 @@ impl<'a> Route<'a> {
 
     fn name(&self) -> &'static str {
         match self {
+            Self::Root => "root",
             Self::Health => "healthz",
             Self::Readiness => "readyz",
             Self::Batch => "batch",
@@ -128,7 +133,7 @@ impl<'a> Route<'a> {
     async fn serve(&self, request: &Request, host: &str, settings: &Settings, env: Env) -> Served {
         let secrets = Secrets::new(env);
         let allowed = match self {
-            Self::Health | Self::Readiness => "GET, HEAD",
+            Self::Root | Self::Health | Self::Readiness => "GET, HEAD",
             Self::Batch => "POST",
             Self::Proxy(..) | Self::SecretsStoreApi(..) | Self::Unknown => "",
         };
@@ -136,6 +141,10 @@ impl<'a> Route<'a> {
             return Served::refused(Refusal::MethodNotAllowed(allowed.to_owned()).into());
         }
         match self {
+            Self::Root => {
+                let accept = request.headers().get("accept").ok().flatten();
+                Served::answered(&status_page::answer(&accept.unwrap_or_default()))
+            }
             Self::Health => Served::answered(&Answer::success("ok")),
             Self::Unknown => Served::refused(Refusal::NotFound.into()),
             Self::Readiness => {
@@ -262,7 +271,9 @@ mod tests {
             ("/proxy/Demo/a", "unknown"),
             ("/proxy/", "unknown"),
             ("/proxy", "unknown"),
-            ("/", "unknown"),
+            ("/", "root"),
+            ("/?x", "root"),
+            ("//", "unknown"),
             ("", "unknown"),
             ("/healthz/", "unknown"),
             ("/client/v4/accounts/0a/secrets_store/stores?page=1", "api of 0a /stores?page=1"),
@@ -284,6 +295,7 @@ mod tests {
         for host in ["own.gateway.example", "OWN.Gateway.Example:8787"] {
             assert_eq!(route(&format!("https://{host}/healthz?a")), "own /healthz?a");
             assert_eq!(route(&format!("https://{host}/proxy/demo/x")), "own /proxy/demo/x");
+            assert_eq!(route(&format!("https://{host}/")), "own /");
             assert_eq!(route(&format!("https://{host}")), "own ");
         }
         assert_eq!(route("https://x.own.gateway.example/healthz"), "healthz");

@@ -178,6 +178,16 @@ impl Placement {
         }
     }
 
+    /// The `type` of the setting.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Bearer => "bearer",
+            Self::Basic { .. } => "basic",
+            Self::Header { .. } => "header",
+            Self::Query { .. } => "query",
+        }
+    }
+
     /// Two credentials may not have the same place.
     fn place_name(&self) -> (&'static str, &str) {
         match self {

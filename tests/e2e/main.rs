@@ -21,6 +21,7 @@ mod credentials;
 mod dev;
 mod failures;
 mod memory;
+mod page;
 mod patterns;
 mod proxy;
 mod routes;
@@ -72,6 +73,8 @@ macro_rules! trials {
                     },
                 ));
             )+)+
+            // A project that leaves the page out leaves these out.
+            trials.retain(|it| cfg!(feature = "status-page") || !it.name().starts_with("page::"));
             trials
         }
     };
@@ -136,6 +139,16 @@ trials! {
         the_upstreams_refusal_is_handed_on_when_the_fallback_is_no_better;
     patterns: each_pattern_of_the_binding_api_runs_in_the_runtime,
         a_missing_secret_answers_500_in_the_example_too;
+    page: a_browser_gets_the_page_and_others_json,
+        it_asks_for_nothing_before_it_has_a_token,
+        each_way_to_get_no_answer_is_told_in_words,
+        every_binding_is_shown_with_its_state_and_what_mends_it,
+        names_are_shown_as_text_whatever_is_in_them,
+        a_refresh_shows_what_has_changed,
+        the_token_is_kept_nowhere,
+        it_works_by_keyboard_and_says_what_it_does,
+        it_fits_a_phone_and_can_be_read_in_light_and_dark,
+        its_pictures_are_taken;
     proxy: the_path_and_the_query_go_on_byte_for_byte,
         nothing_leaves_the_base_url,
         paths_and_methods_narrow_an_upstream,

@@ -1,6 +1,6 @@
 //! Routes, and what the Worker itself answers.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     Stage,
@@ -22,7 +22,7 @@ pub fn healthz_answers_anyone(stage: &Stage) {
 
 pub fn an_unknown_route_or_upstream_is_a_404(stage: &Stage) {
     for path in [
-        "/",
+        "//",
         "/nowhere",
         "/proxy",
         "/proxy/",
@@ -37,6 +37,7 @@ pub fn an_unknown_route_or_upstream_is_a_404(stage: &Stage) {
 
 pub fn a_wrong_method_is_a_405_that_says_what_is_allowed(stage: &Stage) {
     for (method, path, allowed) in [
+        ("POST", "/", "GET, HEAD"),
         ("POST", "/healthz", "GET, HEAD"),
         ("DELETE", "/readyz", "GET, HEAD"),
         ("GET", "/batch", "POST"),
@@ -75,10 +76,22 @@ pub fn readyz_tells_each_bindings_state_to_admins_alone(stage: &Stage) {
     let bindings = body["result"]["bindings"].as_object().unwrap();
     for (binding, state) in FAILURES {
         assert_eq!(bindings[binding]["state"], state, "{binding}");
+        // In words, too.
+        assert!(bindings[binding]["error"].as_str().unwrap().len() > 20, "{binding}");
     }
+    let doctor = "cargo xtask doctor --remote";
+    assert_eq!(bindings["NOT_FOUND"]["mend"], doctor);
     for binding in ["ADMIN", "KEY", "TOKEN"] {
         assert_eq!(bindings[binding]["state"], "ok", "{binding}");
+        assert_eq!(bindings[binding]["error"], Value::Null, "{binding}");
     }
+    let failing = &body["result"]["upstreams"]["failing"];
+    assert_eq!(failing["callers"], json!(["TOKEN"]));
+    assert_eq!(failing["credentials"].as_array().unwrap().len(), FAILURES.len());
+    assert_eq!(
+        body["result"]["secrets_store_api"],
+        json!({ "callers": ["NOT_BOUND", "ADMIN"], "token": "KEY" })
+    );
     assert_eq!(bindings.len(), FAILURES.len() + 3);
     assert!(bindings["HANGS"]["ms"].as_u64().unwrap() >= 4_900, "a get has five seconds");
     assert!(!answer.body.contains(MARK), "a secret got out: {answer:?}");

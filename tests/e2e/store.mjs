@@ -22,6 +22,10 @@ export class Secret extends WorkerEntrypoint {
         return "too late";
       case "change":
         return `${value}-${gets[name]}`;
+      // Answers after `value.ms`.
+      case "take":
+        await scheduler.wait(value.ms);
+        return value.value;
       // Answers once as many as `value.of` says are asked at the same time; otherwise hangs.
       case "meet":
       case "pair":

@@ -119,7 +119,8 @@ impl Stubs {
         let batch = json!({ "requests": [entry] }).to_string();
         let answer = self.gateway("POST", "/batch").bearer(TOKEN).body(batch).send();
         assert_eq!(answer.status, 200);
-        let workers = ["gateway", "admin", "broken", "patterns", "rest", "small_rest", "streams"];
+        let workers =
+            ["gateway", "admin", "page", "broken", "patterns", "rest", "small_rest", "streams"];
         memory::search(self.ports["inspector"], &workers, MARK)
     }
 
@@ -173,9 +174,10 @@ fn copy_build(from: &Path, to: &Path, name: &str) {
     }
 }
 
-const SOCKETS: [&str; 12] = [
+const SOCKETS: [&str; 13] = [
     "gateway",
     "admin",
+    "page",
     "broken",
     "patterns",
     "unbound",
@@ -193,6 +195,7 @@ fn config(upstream: &Upstream, scene: &Scene) -> String {
     let services = [
         worker("gateway", &bindings(&upstreams(&base_url))),
         worker("admin", &admin_bindings(&base_url)),
+        worker("page", &page_bindings(&base_url)),
         // The same on its own, so that its memory is its own.
         worker("streams", &bindings(&upstreams(&base_url))),
         worker("broken", &broken_bindings()),
@@ -447,6 +450,52 @@ fn admin_bindings(base_url: &str) -> Vec<String> {
         secret("KEY", "answer", KEY),
     ]);
     bindings
+}
+
+/// The gateway as the status page's pictures show it: some bindings fail, the others take a while.
+/// `LEDGER_KEY` does as it is told.
+fn page_bindings(base_url: &str) -> Vec<String> {
+    let upstreams = json!({
+        "ledger": {
+            "base_url": base_url,
+            "callers": ["GATEWAY_TOKEN"],
+            "credentials": [
+                { "type": "header", "name": "x-client-id", "secret": "LEDGER_ID" },
+                { "type": "basic", "username": "gateway", "secret": "LEDGER_KEY" },
+            ],
+        },
+        "maps": {
+            "base_url": base_url,
+            "callers": "public",
+            "credentials": [{ "type": "query", "name": "key", "secret": "MAPS_KEY" }],
+        },
+        "stripe": {
+            "base_url": base_url,
+            "callers": ["GATEWAY_TOKEN"],
+            "credentials": [{
+                "type": "bearer", "secret": "STRIPE_KEY", "fallback": "STRIPE_KEY_PREVIOUS"
+            }],
+        },
+    });
+    let api = json!({
+        "base_url": base_url, "account_id": ACCOUNT, "token": "CF_API_TOKEN",
+        "callers": ["ADMIN_TOKEN"],
+    });
+    let takes = |name: &str, ms: u32, value: &str| {
+        secret(name, "take", json!({ "ms": ms, "value": value }))
+    };
+    vec![
+        variable("UPSTREAMS", &upstreams),
+        variable("SECRETS_STORE_API", &api),
+        takes("GATEWAY_TOKEN", 9, TOKEN),
+        takes("LEDGER_ID", 31, "5ecret-ledger"),
+        secret("LEDGER_KEY", "as told", Value::Null),
+        takes("MAPS_KEY", 23, "5ecret-from-a-file\n"),
+        takes("STRIPE_KEY", 14, KEY),
+        secret("STRIPE_KEY_PREVIOUS", "throw", "Secret \"x\" not found"),
+        takes("ADMIN_TOKEN", 8, ADMIN),
+        takes("CF_API_TOKEN", 19, API_TOKEN),
+    ]
 }
 
 /// The gateway in front of a REST API.

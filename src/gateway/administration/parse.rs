@@ -676,7 +676,8 @@ mod tests {
         ) {
             let path = format!("/stores/{store}/secrets/{secret}");
             if let Ok(Asked::Request(request)) = read("GET", &path, "") {
-                prop_assert_eq!(request.path_and_query, path);
+                // A query that is empty is left out.
+                prop_assert_eq!(request.path_and_query, path.strip_suffix('?').unwrap_or(&path));
                 prop_assert!(!store.contains(['.', '/', '%', '?', '#']));
             }
             if let Ok(Asked::Request(request)) =

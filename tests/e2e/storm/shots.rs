@@ -65,7 +65,8 @@ pub enum RequestId {
 
 #[derive(Debug, Clone)]
 pub enum What {
-    Health,
+    /// A route for anyone, by its name in the log.
+    Open(&'static str),
     /// A route of the Worker with a method that it has not.
     WrongMethod {
         route: &'static str,
@@ -646,14 +647,15 @@ impl<'a> Maker<'a> {
     fn health(&mut self) -> Shot {
         let method =
             if self.chance(4) { self.odd_method() } else { self.pick(&["GET", "HEAD"]).to_owned() };
+        let (route, path) = self.pick(&[("healthz", "/healthz"), ("root", "/")]);
         let what = if ["GET", "HEAD"].contains(&method.as_str()) {
-            What::Health
+            What::Open(route)
         } else {
-            What::WrongMethod { route: "healthz", allow: "GET, HEAD" }
+            What::WrongMethod { route, allow: "GET, HEAD" }
         };
         let query = self.pick(&["", "?x", "?5=%00", "?//"]);
         self.junk();
-        self.simple("healthz", &method, &format!("/healthz{query}"), what)
+        self.simple(route, &method, &format!("{path}{query}"), what)
     }
 
     fn odd_method(&mut self) -> String {
@@ -669,7 +671,7 @@ impl<'a> Maker<'a> {
 
     fn unknown(&mut self) -> Shot {
         let target = self.pick(&[
-            "/",
+            "//",
             "/nowhere",
             "/proxy",
             "/proxy/",
@@ -1287,7 +1289,7 @@ impl<'a> Maker<'a> {
                 0 => {
                     method = self.pick(&["GET", "HEAD"]);
                     self.junk();
-                    (What::Health, self.request_id())
+                    (What::Open("healthz"), self.request_id())
                 }
                 1 => {
                     target = "/nowhere".to_owned();
