@@ -9,6 +9,7 @@ use xtask::process;
 use crate::{
     Stage,
     client::{Answer, Call, MARK},
+    clients,
     stubs::{ACCOUNT, ADMIN, KEY, STORE, TOKEN},
     upstream::HTML,
 };
@@ -335,8 +336,7 @@ pub fn wranglers_remote_commands_work_through_the_worker(stage: &Stage) {
 }
 
 pub fn the_official_sdk_works_through_the_worker(stage: &Stage) {
-    let clients = xtask::root().join("tests/clients");
-    stage.tools.npm_ci(&clients, "official API clients").unwrap();
+    let clients = clients::install(&stage.tools);
     let mut command = stage.tools.command("node");
     command
         .arg(clients.join("cloudflare.mjs"))

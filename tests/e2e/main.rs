@@ -14,9 +14,11 @@
 )]
 
 mod administration;
+mod apis;
 mod batch;
 mod callers;
 mod client;
+mod clients;
 mod credentials;
 mod dev;
 mod failures;
@@ -110,6 +112,10 @@ trials! {
         a_missing_or_empty_token_secret_admits_nobody,
         a_public_upstream_admits_anyone,
         the_log_names_the_callers_binding_and_never_its_token;
+    clients: official_clients_for_node_work_through_the_worker,
+        official_clients_for_python_work_through_the_worker,
+        the_curl_lines_of_the_clients_page_answer_as_they_say,
+        the_clients_page_names_the_versions_that_are_tried;
     credentials: each_credential_reaches_the_upstream_byte_for_byte,
         several_credentials_are_attached_together,
         the_callers_own_value_at_a_credentials_place_is_replaced,
@@ -180,7 +186,12 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     // The list needs no runtime.
     let stage = (!arguments.list).then(|| Arc::new(Stage::set_up()));
-    let conclusion = libtest_mimic::run(&arguments, trials(&stage));
+    let wants = |trial: &Trial| trial.name() != clients::OF_PYTHON || clients::wants_python();
+    let trials = trials(&stage).into_iter().map(|trial| {
+        let is_left_out = !wants(&trial);
+        trial.with_ignored_flag(is_left_out)
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
     // After everything that the tests have done: each credential, the fallbacks, the batches, the
     // errors on the way.
     let mut leaks: Vec<String> = stage.iter().flat_map(|stage| leaks(stage)).collect();

@@ -17,7 +17,7 @@ use xtask::{build, process::Process, tools::Tools};
 
 use crate::{
     client::{Call, MARK, call},
-    memory,
+    clients, memory,
     storm::Scene,
     upstream::Upstream,
 };
@@ -119,8 +119,17 @@ impl Stubs {
         let batch = json!({ "requests": [entry] }).to_string();
         let answer = self.gateway("POST", "/batch").bearer(TOKEN).body(batch).send();
         assert_eq!(answer.status, 200);
-        let workers =
-            ["gateway", "admin", "page", "broken", "patterns", "rest", "small_rest", "streams"];
+        let workers = [
+            "gateway",
+            "admin",
+            "page",
+            "broken",
+            "patterns",
+            "rest",
+            "small_rest",
+            "streams",
+            "clients",
+        ];
         memory::search(self.ports["inspector"], &workers, MARK)
     }
 
@@ -188,6 +197,7 @@ const SOCKETS: [&str; 13] = [
     "unreachable_api",
     "streams",
     "storm",
+    "clients",
 ];
 
 fn config(upstream: &Upstream, scene: &Scene) -> String {
@@ -206,6 +216,7 @@ fn config(upstream: &Upstream, scene: &Scene) -> String {
         worker("unreachable_api", &api_bindings("http://127.0.0.1:1", "API_TOKEN")),
         worker("unbound", &[plain("UPSTREAM", &base_url)]),
         worker("storm", &storm_bindings(scene)),
+        worker("clients", &client_bindings(upstream)),
         r#"(name = "store", worker = (
             compatibilityDate = "2026-10-01",
             modules = [(name = "store.mjs", esModule = embed "store.mjs")]))"#
@@ -538,6 +549,18 @@ fn storm_bindings(scene: &Scene) -> Vec<String> {
         variable("SECRETS_STORE_API", &scene.secrets_store_api()),
     ];
     bindings.extend(scene.secrets.names().map(|name| secret(name, "as told", Value::Null)));
+    bindings
+}
+
+/// The gateway of docs/clients.md.
+fn client_bindings(upstream: &Upstream) -> Vec<String> {
+    let settings = clients::settings(upstream);
+    let mut bindings = vec![variable("UPSTREAMS", &settings)];
+    bindings.extend(
+        clients::secrets(&settings)
+            .iter()
+            .map(|(name, value)| secret(name, "answer", value.as_str())),
+    );
     bindings
 }
 

@@ -14,6 +14,8 @@
 //! - `/flow/<name>/<MiB>`: with that many bytes, or with how many it got; counts them meanwhile
 //! - `/again`: with a redirect, and a link, to the same URL
 //! - `/upload/<name>`: as soon as the body's first bytes are there, tells the test
+//! - `/open/<gate>`: lets those go on who wait at a gate; tells as soon as it is done
+//! - `/<host of an API>/…`: as that API does
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,6 +28,8 @@ use std::{
 
 use serde_json::{Value, json};
 use tungstenite::{WebSocket, handshake::derive_accept_key, protocol::Role};
+
+use crate::apis;
 
 /// How long a test waits for something to happen on the other side.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -74,6 +78,11 @@ impl Upstream {
         assert!(!waited.unwrap().1.timed_out(), "`{event}` did not happen");
     }
 
+    /// Whether this happens for the first time.
+    pub fn is_first(&self, event: &str) -> bool {
+        self.events.0.lock().unwrap().insert(event.to_owned())
+    }
+
     /// Whether a request for exactly this target has come.
     pub fn has_seen(&self, target: &str) -> bool {
         self.seen(target) > 0
@@ -117,7 +126,17 @@ impl Upstream {
             Some(String::from_utf8_lossy(found.value).into_owned())
         };
         let path = target.split('?').next()?;
-        if let Some((name, count)) = path.strip_prefix("/flow/").and_then(|it| it.split_once('/')) {
+        if let Some((api, target)) = apis::of(target) {
+            let body = read_body(&header, &mut reader)?;
+            let method = request.method?;
+            let asked = apis::Asked { method, target, head: &head, header: &header, body };
+            apis::serve(self, &mut stream, api, &asked)?;
+        } else if let Some(gate) = path.strip_prefix("/open/") {
+            self.signal(&format!("open {gate}"));
+            answer(&mut stream, "200 OK", &[], b"open");
+        } else if let Some((name, count)) =
+            path.strip_prefix("/flow/").and_then(|it| it.split_once('/'))
+        {
             let chunk = vec![b'x'; 64 * 1024];
             let mut left = count.parse::<usize>().ok()? * MIB;
             if request.method == Some("GET") {
@@ -217,11 +236,7 @@ impl Upstream {
         } else if path == "/binary" {
             answer(&mut stream, "200 OK", &[("content-type", "image/png")], b"\x89PNG\xff");
         } else {
-            let body = match header("content-length") {
-                Some(length) => read_exactly(&mut reader, length.parse().ok()?)?,
-                None if header("transfer-encoding").is_some() => read_chunks(&mut reader)?,
-                None => Vec::new(),
-            };
+            let body = read_body(&header, &mut reader)?;
             if let Some(wanted) = path.strip_prefix("/wants/")
                 && !String::from_utf8_lossy(&head).replacen(wanted, "", 1).contains(wanted)
             {
@@ -243,6 +258,17 @@ impl Upstream {
             answer(&mut stream, "200 OK", &headers, got.to_string().as_bytes());
         }
         Some(())
+    }
+}
+
+fn read_body(
+    header: &impl Fn(&str) -> Option<String>,
+    reader: &mut impl BufRead,
+) -> Option<Vec<u8>> {
+    match header("content-length") {
+        Some(length) => read_exactly(reader, length.parse().ok()?),
+        None if header("transfer-encoding").is_some() => read_chunks(reader),
+        None => Some(Vec::new()),
     }
 }
 
@@ -272,7 +298,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap_or_else(|_| format!("{bytes:x?}"))
 }
 
-fn answer(stream: &mut TcpStream, status: &str, headers: &[(&str, &str)], body: &[u8]) {
+pub fn answer(stream: &mut TcpStream, status: &str, headers: &[(&str, &str)], body: &[u8]) {
     let mut head =
         format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
