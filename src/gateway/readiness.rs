@@ -2,7 +2,9 @@
 
 use futures::try_join;
 use serde_json::{Map, Value, json};
+use subtle::ConstantTimeEq as _;
 use worker::{Env, web_sys::Headers};
+use zeroize::Zeroizing;
 
 use super::{
     admission::{Tokens, admit, shown_tokens},
@@ -61,7 +63,7 @@ pub async fn check<'a>(
     let ((admin, mut checks), others) = try_join!(admitted, others)?;
     checks.extend(others);
 
-    let result = json!({ "bindings": checks.iter().map(Check::report).collect::<Map<_, _>>() });
+    let result = json!({ "bindings": report(&checks) });
     let errors: Vec<_> = checks.into_iter().filter_map(|check| check.result.err()).collect();
     if errors.is_empty() {
         return Ok((admin, Answer::success(result), None));
@@ -70,9 +72,25 @@ pub async fn check<'a>(
     Ok((admin, Refusal::NotReady.answer_with(Some(result)), Some(failure)))
 }
 
-impl Check<'_> {
-    fn report(&self) -> (String, Value) {
-        let state = self.result.as_ref().map_or_else(|error| error.kind.code(), |_| "ok");
-        (self.binding.to_owned(), json!({ "state": state, "ms": self.ms }))
-    }
+/// The state of each binding, and the first one before it that has the same value: how a rotation sees
+/// that this Worker has followed it (`cargo xtask rotate`).
+fn report(checks: &[Check<'_>]) -> Map<String, Value> {
+    let values: Vec<_> =
+        checks.iter().map(|it| it.result.as_ref().ok().map(Secret::expose_secret)).collect();
+    let report = |(check, value): (&Check<'_>, _)| {
+        let state = check.result.as_ref().map_or_else(|error| error.kind.code(), |_| "ok");
+        let first = values.iter().position(|other| is_equal(value, other));
+        let first = first.and_then(|first| Some(checks.get(first)?.binding));
+        let report = match first.filter(|first| *first != check.binding) {
+            Some(first) => json!({ "state": state, "ms": check.ms, "same_as": first }),
+            None => json!({ "state": state, "ms": check.ms }),
+        };
+        (check.binding.to_owned(), report)
+    };
+    checks.iter().zip(&values).map(report).collect()
+}
+
+fn is_equal(one: &Option<Zeroizing<String>>, other: &Option<Zeroizing<String>>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return false };
+    one.as_bytes().ct_eq(other.as_bytes()).into()
 }

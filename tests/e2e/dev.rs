@@ -138,6 +138,24 @@ pub fn readyz_finds_every_binding_of_the_shipped_settings(stage: &Stage) {
     assert!(bindings.values().all(|binding| binding["state"] == "ok"), "{answer:?}");
 }
 
+pub fn readyz_tells_which_bindings_have_the_same_value(stage: &Stage) {
+    let _turn = stage.dev.turn();
+    let bindings = || {
+        let answer = stage.dev.call("/readyz").bearer("dev-only-admin-token").send();
+        answer.json()["result"]["bindings"].clone()
+    };
+    let before = bindings();
+    assert!(before.as_object().unwrap().values().all(|it| it["same_as"].is_null()), "{before}");
+    let local = store::local(&stage.tools, stage.dev.state.path()).unwrap();
+    let put = |value: &str| local.put(ZEROS, "api_key_previous", &value.into()).unwrap();
+    put("dev-only-api-key");
+    let during = bindings();
+    put("dev-only-api-key-previous");
+    let told = during.as_object().unwrap().values().filter(|it| !it["same_as"].is_null());
+    assert_eq!(told.count(), 1, "{during}");
+    assert_eq!(during["API_KEY_PREVIOUS"]["same_as"], "API_KEY");
+}
+
 pub fn doctor_finds_nothing_wrong_in_the_store_that_dev_has_filled(stage: &Stage) {
     let _turn = stage.dev.turn();
     let state = stage.dev.state.path();

@@ -114,6 +114,7 @@ trials! {
         a_secret_in_the_query_does_not_come_back_in_a_redirect;
     dev: the_printed_curl_line_gets_the_upstreams_answer,
         readyz_finds_every_binding_of_the_shipped_settings,
+        readyz_tells_which_bindings_have_the_same_value,
         doctor_finds_nothing_wrong_in_the_store_that_dev_has_filled,
         a_value_changed_with_wrangler_is_used_by_the_next_request,
         a_value_changed_over_rest_is_used_by_the_next_request,
