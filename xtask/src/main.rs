@@ -3,10 +3,10 @@
 use std::{alloc::System, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use xtask::{build, dev, doctor, process, storm, test};
+use xtask::{build, dev, doctor, process, rotate, storm, test};
 use zeroizing_alloc::ZeroAlloc;
 
-/// Wipes what is freed: `dev` runs the local REST API, and `doctor` has an API token.
+/// Wipes what is freed: `dev` runs the local REST API, `doctor` has an API token, `rotate` a new value.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
@@ -52,6 +52,13 @@ enum Command {
     /// with each other. Every finding is a line that ends in what mends it. No value of a secret is
     /// asked for or printed.
     Doctor(doctor::Options),
+    /// A new value for a secret while requests go on, with the one before beside it until --finish.
+    /// Exit code 0: it is where it was to be brought; 1: it is not, and the message says how to go on
+    ///
+    /// Works through the running Worker's REST API, as an admin: the token is read from
+    /// GATEWAY_ADMIN_TOKEN, or asked for. The new value is asked for, or read from standard input.
+    /// Broken off anywhere, it is run again and goes on; --undo goes back.
+    Rotate(rotate::Options),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +74,7 @@ fn main() -> ExitCode {
             Ok(false) => return ExitCode::FAILURE,
             Err(error) => return told(&error, 2),
         },
+        Command::Rotate(options) => rotate::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
