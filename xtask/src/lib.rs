@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod demo;
+pub mod deploy;
 pub mod dev;
 pub mod doctor;
 pub mod http;
