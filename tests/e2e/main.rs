@@ -23,6 +23,7 @@ mod failures;
 mod memory;
 mod patterns;
 mod proxy;
+mod rotate;
 mod routes;
 mod storm;
 mod streams;
@@ -152,6 +153,8 @@ trials! {
         a_websocket_goes_through,
         an_upstream_that_is_unreachable_is_a_502,
         an_upstream_that_takes_too_long_is_a_504;
+    rotate: no_request_fails_while_a_credential_is_rotated,
+        the_check_after_a_deployment_names_the_binding_that_cannot_be_had;
     routes: healthz_answers_anyone,
         an_unknown_route_or_upstream_is_a_404,
         a_wrong_method_is_a_405_that_says_what_is_allowed,

@@ -2,8 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use secrets_store_api::{
-    ApiError, Client, ClientError, DeleteSecret, ListSecrets, Page, SecretId, SecretString, Status,
-    UpdateSecret,
+    Client, DeleteSecret, ListSecrets, Page, SecretId, SecretString, Status, UpdateSecret,
 };
 
 use super::{
@@ -51,7 +50,7 @@ impl<'a> Store<'a> {
         })
     }
 
-    /// Does one step. What happened while it was decided on makes it fail, or is what it does itself.
+    /// Does one step. What somebody else has done in the meantime makes it fail.
     ///
     /// # Errors
     ///
@@ -99,13 +98,7 @@ impl<'a> Store<'a> {
     /// By its id: another one that has its name by now stays.
     fn remove(&self, secret: &Option<Secret>) -> Result<()> {
         let delete = DeleteSecret { store: self.pair.store.clone(), secret: id_of(secret)? };
-        self.api.block_on(async {
-            match Client::new(self.api).run(&delete).await {
-                // Somebody was faster, or an earlier answer was lost.
-                Err(ClientError::Api(ApiError::SecretNotFound)) => Ok(()),
-                result => result.map(drop),
-            }
-        })
+        self.api.run(&delete).map(drop)
     }
 
     /// Value and mark in one request, so that one tells of the other.
