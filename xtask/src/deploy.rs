@@ -1,19 +1,19 @@
 //! `cargo xtask deploy`: an environment goes live, checked before and after.
 
 use std::{
+    fs,
     ops::ControlFlow,
     path::{self, PathBuf},
-    sync::mpsc,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use serde::Deserialize;
 
 use crate::{
     build, doctor,
     doctor::{config::Config, word},
-    process::Process,
-    prompt, root, step, test,
+    process, prompt, root, step, test,
     tools::Tools,
     worker::Worker,
 };
@@ -128,28 +128,34 @@ fn deploy(options: &Options) -> Result<Option<String>> {
     if let Some(config) = &options.config {
         wrangler.arg("--config").arg(path::absolute(config)?);
     }
-    let (sender, lines) = mpsc::channel();
-    let mut process = Process::start_with_lines(&mut wrangler, move |line| {
-        println!("{line}");
-        let _ = sender.send(line.to_owned());
-    })?;
-    let ended = process.wait();
-    let told = address(lines.iter());
-    ended.context(
-        "wrangler deploy failed; its message is above, and the version before is still the one that \
-         runs. Code 10182 is a secret that is missing or pending: `cargo xtask doctor --remote`",
-    )?;
-    Ok(told)
+    // Its own record of what it did, a line of JSON for each step.
+    let record =
+        build::target_folder().join(format!("wrangler-deploy-{}.ndjson", std::process::id()));
+    wrangler.env("WRANGLER_OUTPUT_FILE_PATH", &record);
+    let ended = process::run(
+        "wrangler deploy",
+        &mut wrangler,
+        "Its message is above, and the version before is still the one that runs. Code 10182 is a \
+         secret that is missing or pending: `cargo xtask doctor --remote` says which",
+    );
+    let told = fs::read_to_string(&record).unwrap_or_default();
+    let _ = fs::remove_file(&record);
+    ended.map(|()| address(&told))
 }
 
-/// The address in what wrangler prints: the first below `Deployed … triggers`, a custom domain before
-/// workers.dev, which may be another's.
-fn address(lines: impl Iterator<Item = String>) -> Option<String> {
-    let triggers = lines.skip_while(|line| !line.trim_start().starts_with("Deployed "));
-    let triggers: Vec<String> = triggers.skip(1).map(|line| line.trim().to_owned()).collect();
-    let domain = triggers.iter().find_map(|line| line.strip_suffix(" (custom domain)"));
+/// The address in wrangler's record: a custom domain before the one at workers.dev.
+fn address(record: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Line {
+        #[serde(default)]
+        targets: Vec<String>,
+    }
+    let lines = record.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let targets: Vec<String> = lines.flat_map(|line| line.targets).collect();
+    // `gateway.example.com (custom domain)`, or with more words in the brackets and after them.
+    let domain = targets.iter().find_map(|it| Some(it.split_once(" (custom domain")?.0));
     let domain = domain.map(|name| format!("https://{}", name.trim_start_matches("https://")));
-    domain.or_else(|| triggers.into_iter().find(|line| line.starts_with("https://")))
+    domain.or_else(|| targets.iter().find(|it| it.starts_with("https://")).cloned())
 }
 
 /// Whether a deployed Worker answers, and has all its bindings.
@@ -192,21 +198,22 @@ fn check(
 mod tests {
     use super::address;
 
-    fn told(text: &str) -> Option<String> {
-        address(text.lines().map(str::to_owned))
-    }
-
     #[test]
     fn the_address_is_the_one_that_wrangler_deploys_to() {
-        let before = "see https://developers.cloudflare.com\nUploaded gateway (1.20 sec)\n";
-        let workers = "Deployed gateway triggers (0.31 sec)\n  https://gateway.me.workers.dev\n";
-        let end = "Current Version ID: 7d4a7ba4\n";
-        assert_eq!(
-            told(&format!("{before}{workers}{end}")).as_deref(),
-            Some("https://gateway.me.workers.dev")
-        );
-        let domain = format!("{before}{workers}  gateway.example.com (custom domain)\n{end}");
-        assert_eq!(told(&domain).as_deref(), Some("https://gateway.example.com"));
-        assert_eq!(told(&format!("{before}{end}")), None);
+        let told = |targets: &str| {
+            let session = r#"{"type":"wrangler-session","version":1}"#;
+            address(&format!("{session}\n{{\"type\":\"deploy\",\"targets\":{targets}}}\n"))
+        };
+        let workers = "https://gateway.me.workers.dev";
+        assert_eq!(told(&format!("[\"{workers}\"]")).as_deref(), Some(workers));
+        for domain in [
+            "gateway.example.com (custom domain)",
+            "gateway.example.com (custom domain - zone name: example.com) [production: enabled]",
+        ] {
+            let both = format!("[\"{workers}\",\"{domain}\"]");
+            assert_eq!(told(&both).as_deref(), Some("https://gateway.example.com"));
+        }
+        assert_eq!(told("[\"example.com/x/* (zone name: example.com)\"]"), None);
+        assert_eq!(address("no record"), None);
     }
 }

@@ -179,7 +179,8 @@ fn answer(request: &Request, cloud: &mut Cloud) -> Response {
             "id": "0".repeat(32), "store_id": STORE, "name": "key", "scopes": ["workers"],
             "status": cloud.status, "created": time, "modified": time,
         }]),
-        "/workers/subdomain" => json!({ "subdomain": "me" }),
+        // No name that could be asked for: without --url, that is told.
+        "/workers/subdomain" => json!({ "subdomain": "not/a/name" }),
         "/workers/scripts/gateway-live/secrets" => json!([]),
         "/workers/scripts/gateway-live/deployments" => json!({ "deployments": [] }),
         "/workers/scripts/gateway-live/subdomain" => {
@@ -215,7 +216,6 @@ fn what_is_deployed_is_checked_where_it_runs() {
     let (code, printed) = scene.deploy(&["--url", &scene.url()]);
     assert_eq!(code, 0, "{printed}");
     assert!(scene.has_uploaded());
-    assert!(printed.contains("https://gateway-live.me.workers.dev"), "{printed}");
     let ready = format!("{} is ready: each of its 1 bindings can be had.", scene.url());
     assert!(printed.contains(&ready), "{printed}");
     assert!(printed.contains("  npx wrangler rollback --env live --config "), "{printed}");
@@ -236,6 +236,19 @@ fn what_is_not_ready_is_told_by_its_kind_and_with_the_way_back() {
     let (code, printed) = scene.deploy(&["--check", "--url", &scene.url()]);
     assert_eq!(code, 0, "{printed}");
     assert_eq!(scene.cloud.lock().unwrap().asked, ["GET /healthz", "GET /readyz"]);
+}
+
+#[test]
+fn without_an_address_the_one_that_wrangler_tells_is_checked() {
+    let scene = Scene::right();
+    let (code, printed) = scene.deploy(&[]);
+    assert_eq!(code, 3, "{printed}");
+    assert!(scene.has_uploaded());
+    let told = "--check --url https://gateway-live.not/a/name.workers.dev\n";
+    assert!(
+        printed.contains("must be scheme and host alone") && printed.contains(told),
+        "{printed}"
+    );
 }
 
 #[test]
