@@ -135,8 +135,9 @@ fn deploy(options: &Options) -> Result<Option<String>> {
     let ended = process::run(
         "wrangler deploy",
         &mut wrangler,
-        "Its message is above, and the version before is still the one that runs. Code 10182 is a \
-         secret that is missing or pending: `cargo xtask doctor --remote` says which",
+        "Its message is above, and the version before is still the one that runs. Code 10021: the \
+         API token needs Account Secrets Store Edit, and each secret the scope workers. Code 10182: a \
+         secret is missing or pending, which `cargo xtask doctor --remote` tells",
     );
     let told = fs::read_to_string(&record).unwrap_or_default();
     let _ = fs::remove_file(&record);

@@ -216,6 +216,8 @@ fn what_is_deployed_is_checked_where_it_runs() {
     let (code, printed) = scene.deploy(&["--url", &scene.url()]);
     assert_eq!(code, 0, "{printed}");
     assert!(scene.has_uploaded());
+    let asked = scene.cloud.lock().unwrap().asked.clone();
+    assert_eq!(asked.iter().filter(|it| *it == "GET /healthz").count(), 2, "503 is not well");
     let ready = format!("{} is ready: each of its 1 bindings can be had.", scene.url());
     assert!(printed.contains(&ready), "{printed}");
     assert!(printed.contains("  npx wrangler rollback --env live --config "), "{printed}");

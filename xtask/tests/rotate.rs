@@ -5,17 +5,19 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "in a test, a panic is how a claim fails"
 )]
 
 use std::{
     collections::BTreeMap,
     fs,
-    io::{Read, Write as _},
+    io::{BufRead as _, BufReader, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -232,14 +234,25 @@ fn end(mut child: Child, input: &str) -> Told {
     Told { code: status.code().unwrap(), text }
 }
 
-/// Reads until `text` has come, and no further.
-fn read_up_to(stream: &mut impl Read, text: &str) {
-    let mut read = Vec::new();
-    while !read.ends_with(text.as_bytes()) {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        read.extend(byte);
+/// Waits until it has printed `text`, and answers what else it prints; ends it where it does not.
+fn wait_for(child: &mut Child, text: &'static str) -> JoinHandle<String> {
+    let stderr = child.stderr.take().unwrap();
+    let (sender, there) = mpsc::channel();
+    let printed = thread::spawn(move || {
+        let mut printed = String::new();
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            printed += &line;
+            if line.contains(text) {
+                let _ = sender.send(());
+            }
+        }
+        printed
+    });
+    if there.recv_timeout(Duration::from_secs(20)).is_err() {
+        child.kill().unwrap();
+        panic!("it did not print {text}");
     }
+    printed
 }
 
 fn listener() -> TcpListener {
@@ -267,7 +280,7 @@ fn start(api: SocketAddr, data: PathBuf, behaviour: Arc<Mutex<Behaviour>>) -> So
         let (data, behaviour) = (data.clone(), behaviour.clone());
         async move { answer(request, api, &data, &behaviour).await }
     }));
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
@@ -483,12 +496,12 @@ fn who_comes_second_overwrites_nothing() {
     let scene = Scene::usual();
     // One is asked for the value while the other has it.
     let mut slow = scene.start(&["KEY"]);
-    read_up_to(slow.stderr.as_mut().unwrap(), "end this with Ctrl-C");
+    let printed = wait_for(&mut slow, "end this with Ctrl-C");
     scene.succeeds(&["KEY"], NEW);
     let before = scene.secrets();
-    let told = end(slow, OTHER);
-    assert_eq!(told.code, 1, "{}", told.text);
-    assert!(told.text.contains("yours was not written"), "{}", told.text);
+    assert_eq!(end(slow, OTHER).code, 1);
+    let told = printed.join().unwrap();
+    assert!(told.contains("yours was not written") && !told.contains(MARK), "{told}");
     assert_eq!(scene.secrets(), before);
 }
 
