@@ -74,6 +74,23 @@ pub fn read<T>(
     }
 }
 
+/// A string as JSON text.
+pub fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+/// A table of names and the JSON text of each.
+pub fn table(fields: &[(&str, String)]) -> String {
+    let field = |(name, value): &(&str, String)| [&quoted(name), ":", value].concat();
+    let fields: Vec<String> = fields.iter().map(field).collect();
+    ["{", &fields.join(","), "}"].concat()
+}
+
+/// A list of JSON texts.
+pub fn list(items: Vec<String>) -> String {
+    ["[", &items.join(","), "]"].concat()
+}
+
 /// How many values a JSON text has at the most, lists and tables included: told before it is parsed,
 /// since each value costs memory, however short it is.
 pub fn values(text: &str) -> usize {

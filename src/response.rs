@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use secrets_store_api::Reported;
-use serde::Serialize;
-use serde_json::{Value, json};
 
-use crate::secrets::SecretErrors;
+use crate::{
+    json::{list, quoted, table},
+    secrets::SecretErrors,
+};
 
 /// Why a request gets no answer from an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,36 +96,37 @@ impl Refusal {
         self.answer_with(None)
     }
 
-    /// The same, with a result beside the error.
-    pub fn answer_with(&self, result: Option<Value>) -> Answer {
-        let mut envelope = json!({ "success": false, "errors": [self.error()] });
-        if let (Some(envelope), Some(result)) = (envelope.as_object_mut(), result) {
-            envelope.insert("result".to_owned(), result);
-        }
+    /// The same, with a result beside the error, as JSON text.
+    pub fn answer_with(&self, result: Option<String>) -> Answer {
+        let mut envelope =
+            vec![("success", "false".to_owned()), ("errors", list(vec![self.error()]))];
+        envelope.extend(result.map(|result| ("result", result)));
         self.answer_of(&envelope)
     }
 
     /// The answer for a client of the Secrets Store REST API: the envelope in full, as that API has
     /// it, and before our own error what the API itself says to the same, which such a client knows.
     pub fn answer_in_full(&self, reported: &[Reported]) -> Answer {
-        let of_the_api = |code: u32, message: &str| json!({ "code": code, "message": message });
-        let mut errors: Vec<Value> =
-            reported.iter().map(|it| of_the_api(it.code, &it.message)).collect();
+        let mut errors: Vec<String> =
+            reported.iter().map(|it| error(it.code, &it.message)).collect();
         if matches!(self, Self::Unauthenticated | Self::PathNotAllowed) {
-            errors.push(of_the_api(10000, "Authentication error"));
+            errors.push(error(10000, "Authentication error"));
         }
         errors.push(self.error());
-        self.answer_of(
-            &json!({ "success": false, "errors": errors, "messages": [], "result": null }),
-        )
+        self.answer_of(&[
+            ("success", "false".to_owned()),
+            ("errors", list(errors)),
+            ("messages", list(Vec::new())),
+            ("result", "null".to_owned()),
+        ])
     }
 
-    fn error(&self) -> Value {
+    fn error(&self) -> String {
         let (_, code, message) = self.status_code_message();
-        json!({ "code": code, "message": message })
+        error(code, message)
     }
 
-    fn answer_of(&self, envelope: &Value) -> Answer {
+    fn answer_of(&self, envelope: &[(&str, String)]) -> Answer {
         let (status, ..) = self.status_code_message();
         let headers = match self {
             // RFC 9110, section 11.6.1: a 401 says how to authenticate. The realm tells nothing.
@@ -134,7 +136,7 @@ impl Refusal {
             Self::MethodNotAllowed(allow) => vec![("allow", allow.clone())],
             _ => Vec::new(),
         };
-        Answer { status, headers, body: envelope.to_string() }
+        Answer { status, headers, body: table(envelope) }
     }
 
     /// This refusal as a failure with a cause.
@@ -162,15 +164,21 @@ impl From<SecretErrors> for Failure {
 }
 
 impl Answer {
-    /// 200, with a result.
-    pub fn success(result: impl Serialize) -> Self {
-        let body = json!({ "success": true, "result": json!(result) }).to_string();
+    /// 200, with a result, as JSON text.
+    pub fn success(result: String) -> Self {
+        let body = table(&[("success", "true".to_owned()), ("result", result)]);
         Self { status: 200, headers: Vec::new(), body }
     }
 }
 
+fn error(code: u32, message: &str) -> String {
+    table(&[("code", code.to_string()), ("message", quoted(message))])
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::secrets::{ErrorKind, SecretError};
 
@@ -259,7 +267,7 @@ mod tests {
 
     #[test]
     fn success_carries_its_result() {
-        let body: Value = serde_json::from_str(&Answer::success(json!([1])).body).unwrap();
+        let body: Value = serde_json::from_str(&Answer::success("[1]".to_owned()).body).unwrap();
         assert_eq!(body, json!({ "success": true, "result": [1] }));
     }
 }

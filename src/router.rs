@@ -12,6 +12,7 @@ use crate::{
         administration::{self, Refused},
         batch, readiness,
     },
+    json::quoted,
     log,
     response::{Answer, Failure, Refusal},
     runtime,
@@ -145,7 +146,7 @@ impl<'a> Route<'a> {
                 let accept = request.headers().get("accept").ok().flatten();
                 Served::answered(&status_page::answer(&accept.unwrap_or_default()))
             }
-            Self::Health => Served::answered(&Answer::success("ok")),
+            Self::Health => Served::answered(&Answer::success(quoted("ok"))),
             Self::Unknown => Served::refused(Refusal::NotFound.into()),
             Self::Readiness => {
                 match readiness::check(settings, &request.headers(), &secrets).await {

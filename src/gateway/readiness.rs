@@ -1,16 +1,18 @@
 //! `/readyz`: whether every binding that the settings name can be had.
 
 use futures::try_join;
-use serde_json::{Map, Value};
+use subtle::ConstantTimeEq as _;
 use worker::{Env, web_sys::Headers};
+use zeroize::Zeroizing;
 
 use super::{
     admission::{Tokens, admit, shown_tokens},
     caller,
-    credential::Carrier,
+    credential::{Carrier, Credential},
 };
 use crate::{
-    config::{Callers, Settings},
+    config::{Callers, Settings, Upstream},
+    json::{list, quoted, table},
     response::{Answer, Failure, Refusal},
     runtime,
     secrets::{Cause, ErrorKind, Secret, SecretError, SecretErrors, Secrets, join_all},
@@ -61,7 +63,7 @@ pub async fn check<'a>(
     let ((admin, mut checks), others) = try_join!(admitted, others)?;
     checks.extend(others);
 
-    let result = report(settings, checks.iter().map(Check::report).collect());
+    let result = report(settings, &checks);
     let errors: Vec<_> = checks.into_iter().filter_map(|check| check.result.err()).collect();
     if errors.is_empty() {
         return Ok((admin, Answer::success(result), None));
@@ -72,39 +74,55 @@ pub async fn check<'a>(
 
 /// The state of each binding, and what it is for, in the shape of the settings: names of bindings, and
 /// never a value.
-fn report(settings: &Settings, bindings: Value) -> Value {
+fn report(settings: &Settings, checks: &[Check<'_>]) -> String {
     let callers = |callers: &Callers| match callers {
-        Callers::Public => "public".into(),
-        Callers::Tokens(bindings) => Value::from(bindings.as_slice()),
+        Callers::Public => quoted("public"),
+        Callers::Tokens(bindings) => list(bindings.iter().map(|it| quoted(it)).collect()),
     };
-    let mut upstreams = Map::new();
-    for upstream in &settings.upstreams {
-        let credentials = upstream.credentials.iter().map(|it| {
-            object(vec![
-                ("type", it.placement.type_name().into()),
-                ("secret", it.secret.as_str().into()),
-                ("fallback", it.fallback.as_deref().into()),
+    let upstream = |upstream: &Upstream| {
+        let credential = |it: &Credential| {
+            let fallback = it.fallback.as_deref().map_or_else(|| "null".to_owned(), quoted);
+            table(&[
+                ("type", quoted(it.placement.type_name())),
+                ("secret", quoted(&it.secret)),
+                ("fallback", fallback),
             ])
-        });
-        let roles = object(vec![
+        };
+        table(&[
             ("callers", callers(&upstream.callers)),
-            ("credentials", credentials.collect()),
-        ]);
-        upstreams.insert(upstream.name.clone(), roles);
-    }
-    let api = settings.secrets_store_api.as_ref().map(|it| {
-        object(vec![("callers", callers(&it.callers)), ("token", it.token.as_str().into())])
-    });
-    object(vec![
-        ("bindings", bindings),
-        ("upstreams", upstreams.into()),
-        ("secrets_store_api", api.into()),
+            ("credentials", list(upstream.credentials.iter().map(credential).collect())),
+        ])
+    };
+    let upstreams: Vec<_> =
+        settings.upstreams.iter().map(|it| (it.name.as_str(), upstream(it))).collect();
+    let api = settings
+        .secrets_store_api
+        .as_ref()
+        .map(|it| table(&[("callers", callers(&it.callers)), ("token", quoted(&it.token))]));
+    table(&[
+        ("bindings", states(checks)),
+        ("upstreams", table(&upstreams)),
+        ("secrets_store_api", api.unwrap_or_else(|| "null".to_owned())),
     ])
 }
 
-/// As `json!` makes it, in less code.
-fn object(fields: Vec<(&str, Value)>) -> Value {
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+/// The state of each binding, and the first one before it that has the same value: how a rotation sees
+/// that this Worker has followed it (`cargo xtask rotate`).
+fn states<'a>(checks: &[Check<'a>]) -> String {
+    let values: Vec<_> =
+        checks.iter().map(|it| it.result.as_ref().ok().map(Secret::expose_secret)).collect();
+    let state = |(check, value): (&Check<'a>, _)| {
+        let first = values.iter().position(|other| is_equal(value, other));
+        let first = first.and_then(|first| Some(checks.get(first)?.binding));
+        (check.binding, check.report(first.filter(|first| *first != check.binding)))
+    };
+    let states: Vec<_> = checks.iter().zip(&values).map(state).collect();
+    table(&states)
+}
+
+fn is_equal(one: &Option<Zeroizing<String>>, other: &Option<Zeroizing<String>>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return false };
+    one.as_bytes().ct_eq(other.as_bytes()).into()
 }
 
 /// The command that mends it, or tells how to; none where it is for the platform, or time, to mend.
@@ -126,23 +144,27 @@ fn mend(error: &SecretError) -> Option<String> {
 }
 
 impl Check<'_> {
-    fn report(&self) -> (String, Value) {
-        let mut report = vec![("state", "ok".into()), ("ms", self.ms.into())];
+    fn report(&self, same_as: Option<&str>) -> String {
+        let mut report = vec![("state", quoted("ok")), ("ms", self.ms.to_string())];
+        if let Some(first) = same_as {
+            report.push(("same_as", quoted(first)));
+        }
         if let Err(error) = &self.result {
+            let mend = mend(error).map_or_else(|| "null".to_owned(), |it| quoted(&it));
             report = vec![
-                ("state", error.kind.code().into()),
-                ("ms", self.ms.into()),
-                ("error", error.kind.to_string().into()),
-                ("mend", mend(error).into()),
+                ("state", quoted(error.kind.code())),
+                ("ms", self.ms.to_string()),
+                ("error", quoted(&error.kind.to_string())),
+                ("mend", mend),
             ];
         }
-        (self.binding.to_owned(), object(report))
+        table(&report)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::secrets::Flaw;
@@ -161,10 +183,18 @@ mod tests {
             r#"{"base_url":"https://c.example","account_id":"0a","token":"K","callers":["X"]}"#;
         let settings = Settings::parse(Some(upstreams), Some(api)).unwrap();
         let credential = |kind: &str, secret: &str, fallback: Option<&str>| json!({ "type": kind, "secret": secret, "fallback": fallback });
+        let checks = ["T", "U", "A"].map(|binding| {
+            let value = if binding == "U" { "1" } else { "2" };
+            Check { binding, result: Ok(Secret::from(value.to_owned())), ms: 3 }
+        });
         assert_eq!(
-            report(&settings, json!({ "T": "its state" })),
+            serde_json::from_str::<Value>(&super::report(&settings, &checks)).unwrap(),
             json!({
-                "bindings": { "T": "its state" },
+                "bindings": {
+                    "T": { "state": "ok", "ms": 3 },
+                    "U": { "state": "ok", "ms": 3 },
+                    "A": { "state": "ok", "ms": 3, "same_as": "T" },
+                },
                 "upstreams": {
                     "demo": { "callers": ["T", "U"], "credentials": [
                         credential("bearer", "A", Some("B")),
@@ -182,8 +212,9 @@ mod tests {
     fn a_failed_binding_is_told_in_words_and_with_the_command_that_mends_it() {
         let report = |kind: ErrorKind| {
             let error = SecretError { binding: "KEY".to_owned(), kind };
-            let (binding, report) = Check { binding: "KEY", result: Err(error), ms: 7 }.report();
-            assert_eq!((binding.as_str(), &report["ms"]), ("KEY", &json!(7)));
+            let report = Check { binding: "KEY", result: Err(error), ms: 7 }.report(None);
+            let report: Value = serde_json::from_str(&report).unwrap();
+            assert_eq!(report["ms"], 7);
             assert!(report["error"].as_str().unwrap().len() > 20, "{report}");
             report["mend"].as_str().unwrap_or("nothing").to_owned()
         };
@@ -207,6 +238,6 @@ mod tests {
             assert_eq!(report(kind), "nothing");
         }
         let fine = Check { binding: "KEY", result: Ok(Secret::from("5ecret".to_owned())), ms: 7 };
-        assert_eq!(fine.report().1, json!({ "state": "ok", "ms": 7 }));
+        assert_eq!(fine.report(None), r#"{"state":"ok","ms":7}"#);
     }
 }

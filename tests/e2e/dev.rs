@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use local_api::LocalStore;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use xtask::{
@@ -67,7 +68,7 @@ impl Dev {
     }
 
     /// The address in the line that it printed.
-    fn address(&self) -> String {
+    pub fn address(&self) -> String {
         let url = self.curls[0].split(' ').nth(1).unwrap();
         url.split('/').take(3).collect::<Vec<_>>().join("/")
     }
@@ -106,8 +107,13 @@ impl Dev {
     }
 
     /// One test at a time may count on the values in the store, or change them.
-    fn turn(&self) -> MutexGuard<'_, ()> {
+    pub fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its local store.
+    pub fn local(&self, stage: &Stage) -> LocalStore {
+        store::local(&stage.tools, self.state.path()).unwrap()
     }
 
     /// All that it printed, but for the line with the token in it.
@@ -138,13 +144,31 @@ pub fn readyz_finds_every_binding_of_the_shipped_settings(stage: &Stage) {
     assert!(bindings.values().all(|binding| binding["state"] == "ok"), "{answer:?}");
 }
 
+pub fn readyz_tells_which_bindings_have_the_same_value(stage: &Stage) {
+    let _turn = stage.dev.turn();
+    let bindings = || {
+        let answer = stage.dev.call("/readyz").bearer("dev-only-admin-token").send();
+        answer.json()["result"]["bindings"].clone()
+    };
+    let before = bindings();
+    assert!(before.as_object().unwrap().values().all(|it| it["same_as"].is_null()), "{before}");
+    let local = stage.dev.local(stage);
+    let put = |value: &str| local.put(ZEROS, "api_key_previous", &value.into()).unwrap();
+    put("dev-only-api-key");
+    let during = bindings();
+    put("dev-only-api-key-previous");
+    let told = during.as_object().unwrap().values().filter(|it| !it["same_as"].is_null());
+    assert_eq!(told.count(), 1, "{during}");
+    assert_eq!(during["API_KEY_PREVIOUS"]["same_as"], "API_KEY");
+}
+
 pub fn doctor_finds_nothing_wrong_in_the_store_that_dev_has_filled(stage: &Stage) {
     let _turn = stage.dev.turn();
     let state = stage.dev.state.path();
     let options = doctor::Options { persist_to: Some(state.to_owned()), ..Default::default() };
     assert!(doctor::run(&options).unwrap());
     // wrangler calls it a failure that a store is empty.
-    let local = store::local(&stage.tools, state).unwrap();
+    let local = stage.dev.local(stage);
     assert!(local.names("11111111111111111111111111111111").unwrap().is_empty());
 }
 
@@ -152,7 +176,7 @@ pub fn a_value_changed_with_wrangler_is_used_by_the_next_request(stage: &Stage) 
     let _turn = stage.dev.turn();
     let development = Development::read().unwrap();
     let store = &development.config.secrets_store_secrets[0].store_id;
-    let local = store::local(&stage.tools, stage.dev.state.path()).unwrap();
+    let local = stage.dev.local(stage);
     let change = |name: &str, value: &str| {
         local.put(store, name, &value.to_owned().into()).unwrap();
     };
@@ -217,7 +241,7 @@ pub fn the_second_printed_curl_line_creates_a_secret(stage: &Stage) {
     let answer = stage.dev.run_curl(1);
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.json()["result"][0]["name"], "my_key");
-    let local = store::local(&stage.tools, stage.dev.state.path()).unwrap();
+    let local = stage.dev.local(stage);
     assert!(local.names(ZEROS).unwrap().iter().any(|(name, _)| name == "my_key"));
     assert_eq!(stage.dev.run_curl(1).status, 409, "it is there already");
 }

@@ -26,6 +26,7 @@ mod memory;
 mod page;
 mod patterns;
 mod proxy;
+mod rotate;
 mod routes;
 mod storm;
 mod streams;
@@ -123,6 +124,7 @@ trials! {
         a_secret_in_the_query_does_not_come_back_in_a_redirect;
     dev: the_printed_curl_line_gets_the_upstreams_answer,
         readyz_finds_every_binding_of_the_shipped_settings,
+        readyz_tells_which_bindings_have_the_same_value,
         doctor_finds_nothing_wrong_in_the_store_that_dev_has_filled,
         a_value_changed_with_wrangler_is_used_by_the_next_request,
         a_value_changed_over_rest_is_used_by_the_next_request,
@@ -170,6 +172,8 @@ trials! {
         a_websocket_goes_through,
         an_upstream_that_is_unreachable_is_a_502,
         an_upstream_that_takes_too_long_is_a_504;
+    rotate: no_request_fails_while_a_credential_is_rotated,
+        the_check_after_a_deployment_names_the_binding_that_cannot_be_had;
     routes: healthz_answers_anyone,
         an_unknown_route_or_upstream_is_a_404,
         a_wrong_method_is_a_405_that_says_what_is_allowed,

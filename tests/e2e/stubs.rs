@@ -183,7 +183,7 @@ fn copy_build(from: &Path, to: &Path, name: &str) {
     }
 }
 
-const SOCKETS: [&str; 13] = [
+const SOCKETS: [&str; 14] = [
     "gateway",
     "admin",
     "page",

@@ -3,13 +3,18 @@
 pub mod bench;
 pub mod build;
 pub mod demo;
+pub mod deploy;
 pub mod dev;
 pub mod doctor;
+pub mod http;
 pub mod process;
+pub mod prompt;
+pub mod rotate;
 pub mod store;
 pub mod storm;
 pub mod test;
 pub mod tools;
+pub mod worker;
 
 use std::{
     env,

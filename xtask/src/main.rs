@@ -3,10 +3,10 @@
 use std::{alloc::System, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, build, dev, doctor, process, storm, test};
+use xtask::{bench, build, deploy, dev, doctor, process, rotate, storm, test};
 use zeroizing_alloc::ZeroAlloc;
 
-/// Wipes what is freed: `dev` runs the local REST API, and `doctor` has an API token.
+/// Wipes what is freed: `dev` runs the local REST API, `doctor` has an API token, `rotate` a new value.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
@@ -62,6 +62,19 @@ enum Command {
     /// with each other. Every finding is a line that ends in what mends it. No value of a secret is
     /// asked for or printed.
     Doctor(doctor::Options),
+    /// An environment goes live: doctor, tests, `wrangler deploy`, and a check of the running Worker.
+    /// Exit code 0: it is ready; 1: nothing was deployed; 3: it is deployed, and not ready
+    ///
+    /// Reads CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID, as doctor and wrangler do, and the token
+    /// of an admin of the Worker from GATEWAY_ADMIN_TOKEN, or asks for it.
+    Deploy(deploy::Options),
+    /// A new value for a secret while requests go on, with the one before beside it until --finish.
+    /// Exit code 0: it is where it was to be brought; 1: it is not, and the message says how to go on
+    ///
+    /// Works through the running Worker's REST API, as an admin: the token is read from
+    /// GATEWAY_ADMIN_TOKEN, or asked for. The new value is asked for, or read from standard input.
+    /// Broken off anywhere, it is run again and goes on; --undo goes back.
+    Rotate(rotate::Options),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +91,13 @@ fn main() -> ExitCode {
             Ok(false) => return ExitCode::FAILURE,
             Err(error) => return told(&error, 2),
         },
+        Command::Deploy(options) => match deploy::run(&options) {
+            Ok(true) => Ok(()),
+            // What is wrong was told, with the way back.
+            Ok(false) => return ExitCode::from(3),
+            Err(error) => Err(error),
+        },
+        Command::Rotate(options) => rotate::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -185,6 +185,13 @@ pub fn end_children_when_told_to_end() {
     });
 }
 
+/// Does something that a signal does not end this process in the middle of.
+pub fn undisturbed<T>(what: impl FnOnce() -> T) -> T {
+    // Whoever ends it looks first at what is running.
+    let _running = running();
+    what()
+}
+
 /// This process is about to end by a signal; nothing more is to be said or done.
 fn wait_for_the_end() -> ! {
     loop {

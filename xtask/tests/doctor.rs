@@ -341,19 +341,64 @@ fn for_people_each_environment_has_its_findings_below_it() {
 
 #[test]
 fn where_nothing_is_wrong_the_exit_code_is_zero() {
-    let api = Api::start(|request| match request.uri().path().ends_with("/quota") {
-        true => {
-            let quota = json!({ "secrets": { "quota": 100, "usage": 5 } });
-            Json(json!({ "success": true, "errors": [], "result": quota })).into_response()
-        }
-        false => account(request),
-    });
+    let api = Api::start(roomy);
     let output = remotely(&right(), &api.base_url(), TOKEN, &[]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
     assert!(text(&output.stdout).ends_with("nothing is wrong\n"));
     let output = remotely(&right(), &api.base_url(), TOKEN, &["--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["ok"], &report["findings"]), (&json!(true), &json!([])));
+}
+
+/// An account without a nearly used up quota.
+fn roomy(request: &Request) -> Response {
+    if request.uri().path().ends_with("/quota") {
+        let quota = json!({ "secrets": { "quota": 100, "usage": 5 } });
+        return Json(json!({ "success": true, "errors": [], "result": quota })).into_response();
+    }
+    account(request)
+}
+
+#[test]
+fn an_environment_that_is_not_filled_in_yet_is_wrong_only_where_it_is_asked_for() {
+    let api = Api::start(roomy);
+    let zeros = "0".repeat(32);
+    let config = format!(
+        "{}\n[env.production.vars.SECRETS_STORE_API]\naccount_id = \"{zeros}\"\ntoken = \"KEY\"\n\
+         callers = [\"KEY\"]\n",
+        right()
+    );
+    let blank = config.replace(STORE, &zeros);
+    let output = remotely(&blank, &api.base_url(), TOKEN, &[]);
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{printed}");
+    assert!(printed.contains("[env.production]: ") && printed.contains("not filled in yet"));
+
+    let kinds = |config: &str, arguments: &[&str]| {
+        let arguments = [&["--json"], arguments].concat();
+        let output = remotely(config, &api.base_url(), TOKEN, &arguments);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap().clone();
+        let kinds = findings.iter().map(|it| json!([it["binding"], it["kind"]]));
+        (output.status.code(), json!(kinds.collect::<Vec<_>>()))
+    };
+    let both = json!([[null, "not_filled_in"], ["KEY", "not_filled_in"]]);
+    assert_eq!(kinds(&blank, &["--env", "production"]), (Some(1), both));
+    // One that is filled in by half, in any case.
+    assert_eq!(kinds(&config, &[]), (Some(1), json!([[null, "not_filled_in"]])));
+
+    let (code, told) = failure(&remotely(&config, &api.base_url(), TOKEN, &["--env", "live"]));
+    assert_eq!(code, Some(2));
+    assert!(told.contains("has no [env.live]; it has: [env.production]"), "{told}");
+}
+
+#[test]
+fn one_environment_may_be_looked_at_alone() {
+    let api = Api::start(roomy);
+    let output = remotely(&right(), &api.base_url(), TOKEN, &["--env", "production"]);
+    let expected =
+        format!("[env.production]: compared with the account {ACCOUNT}\nnothing is wrong\n");
+    assert_eq!(text(&output.stdout), expected);
 }
 
 #[test]

@@ -12,6 +12,10 @@ use serde_json::Value;
 
 use crate::store::Binding;
 
+/// What stands in wrangler.toml for the id of a store or an account, for development and where an
+/// environment is still to be filled in: nobody has it.
+pub const PLACEHOLDER: &str = "00000000000000000000000000000000";
+
 /// A `wrangler.toml`.
 #[derive(Debug)]
 pub struct Config {
@@ -45,8 +49,43 @@ pub struct Environment {
 pub struct Settings {
     /// The bindings that they name, each with the path of the first field that does.
     pub named: BTreeMap<String, String>,
+    /// The credentials of every upstream.
+    pub credentials: Vec<Credential>,
+    /// The callers of every upstream and of the REST API.
+    pub callers: Vec<Callers>,
+    /// `SECRETS_STORE_API`, if there is one.
+    pub api: Option<Api>,
     /// Fields that cannot be read, and so may name bindings that are not known here.
     pub mistakes: Vec<Mistake>,
+}
+
+/// The bindings of a credential.
+#[derive(Debug)]
+pub struct Credential {
+    /// Where, for example `UPSTREAMS.demo.credentials[0]`.
+    pub path: String,
+    /// Its `secret`.
+    pub secret: String,
+    /// Its `fallback`.
+    pub fallback: Option<String>,
+}
+
+/// A list of callers that is not `"public"`.
+#[derive(Debug)]
+pub struct Callers {
+    /// Where, for example `UPSTREAMS.demo.callers`.
+    pub path: String,
+    /// The bindings of their tokens.
+    pub tokens: Vec<String>,
+}
+
+/// `[vars.SECRETS_STORE_API]`.
+#[derive(Debug)]
+pub struct Api {
+    /// The binding of its `token`.
+    pub token: String,
+    /// Its `account_id`.
+    pub account_id: String,
 }
 
 /// What is wrong with one field.
@@ -85,6 +124,21 @@ impl Config {
         Ok([top].into_iter().chain(environments).collect())
     }
 
+    /// The top level for `None`, or an `[env.*]`.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none of this name, with those that there are.
+    pub fn environment(&self, name: Option<&str>) -> Result<&Environment> {
+        let found = self.environments.iter().find(|it| it.name.as_deref() == name);
+        found.with_context(|| {
+            let all = self.environments.iter().filter_map(|it| it.name.as_deref());
+            let all = all.map(|it| format!("[env.{it}]")).collect::<Vec<_>>().join(", ");
+            let name = name.unwrap_or_default();
+            format!("{} has no [env.{name}]; it has: {all}", self.file.display())
+        })
+    }
+
     /// The top level, which `wrangler dev` runs.
     pub fn top(&self) -> Option<&Environment> {
         self.environments.first()
@@ -119,6 +173,11 @@ impl Config {
 }
 
 impl Environment {
+    /// Whether it is as the project ships it: no account has the store of any binding.
+    pub fn is_placeholder(&self) -> bool {
+        !self.bindings.is_empty() && self.bindings.iter().all(|it| it.store_id == PLACEHOLDER)
+    }
+
     fn read(name: Option<&str>, table: &toml::Table, top: Option<&str>) -> Self {
         let own = table.get("name").and_then(toml::Value::as_str).map(str::to_owned);
         // wrangler's rule for an environment without a name of its own.
@@ -212,6 +271,12 @@ impl<'a> Field<'a> {
 
 // What does not name a binding (methods, paths, types) is left to the Worker, which checks it all.
 impl Settings {
+    /// The bindings of the admins' tokens; `None` where nobody is one.
+    pub fn admins(&self) -> Option<&[String]> {
+        let callers = self.callers.iter().find(|it| it.path == "SECRETS_STORE_API.callers")?;
+        Some(&callers.tokens)
+    }
+
     fn mistake(&mut self, path: &str, what: impl Into<String>) {
         self.mistakes.push(Mistake { path: path.to_owned(), what: what.into() });
     }
@@ -229,17 +294,25 @@ impl Settings {
                 continue;
             };
             for credential in credentials {
-                self.read_binding(&credential, "secret");
-                if credential.get("fallback").is_some() {
-                    self.read_binding(&credential, "fallback");
+                let secret = self.read_binding(&credential, "secret");
+                let fallback = credential
+                    .get("fallback")
+                    .and_then(|_| self.read_binding(&credential, "fallback"));
+                if let Some(secret) = secret {
+                    self.credentials.push(Credential { path: credential.path, secret, fallback });
                 }
             }
         }
     }
 
     fn read_api(&mut self, api: &Field<'_>) {
-        self.read_binding(api, "token");
+        let token = self.read_binding(api, "token");
         self.read_callers(api);
+        let account_id = api.get("account_id").and_then(|it| it.value.as_str());
+        self.api = token.map(|token| {
+            let account_id = account_id.unwrap_or_default().to_owned();
+            Api { token, account_id }
+        });
     }
 
     fn read_callers(&mut self, parent: &Field<'_>) {
@@ -251,25 +324,25 @@ impl Settings {
             let what = "must be a list of bindings, or \"public\"";
             return self.mistake(&format!("{}.callers", parent.path), what);
         };
-        for token in tokens {
-            self.name(&token.path, token.value);
-        }
+        let tokens = tokens.filter_map(|token| self.name(&token.path, token.value)).collect();
+        self.callers.push(Callers { path: format!("{}.callers", parent.path), tokens });
     }
 
-    fn read_binding(&mut self, parent: &Field<'_>, name: &str) {
-        match parent.get(name) {
-            Some(field) => self.name(&field.path, field.value),
-            None => self.mistake(&format!("{}.{name}", parent.path), "must name a binding"),
-        }
+    fn read_binding(&mut self, parent: &Field<'_>, name: &str) -> Option<String> {
+        let Some(field) = parent.get(name) else {
+            self.mistake(&format!("{}.{name}", parent.path), "must name a binding");
+            return None;
+        };
+        self.name(&field.path, field.value)
     }
 
-    fn name(&mut self, path: &str, binding: &Value) {
-        match binding.as_str() {
-            Some(name) if !name.is_empty() => {
-                self.named.entry(name.to_owned()).or_insert_with(|| path.to_owned());
-            }
-            _ => self.mistake(path, "must name a binding"),
-        }
+    fn name(&mut self, path: &str, binding: &Value) -> Option<String> {
+        let Some(name) = binding.as_str().filter(|name| !name.is_empty()) else {
+            self.mistake(path, "must name a binding");
+            return None;
+        };
+        self.named.entry(name.to_owned()).or_insert_with(|| path.to_owned());
+        Some(name.to_owned())
     }
 }
 

@@ -5,11 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use secrets_store_api::{Scope, Status, StoreId, Usage};
 use serde::Serialize;
 
-use super::config::{Environment, Settings};
+use super::config::{Environment, PLACEHOLDER, Settings};
 use crate::store::Binding;
-
-/// The store id that stands in wrangler.toml for development: no account has it.
-pub const PLACEHOLDER: &str = "00000000000000000000000000000000";
 
 /// From this share of the quota on, in percent, it is nearly used up.
 const NEARLY: u64 = 90;
@@ -35,6 +32,8 @@ pub struct Finding {
 pub enum Kind {
     /// A part of wrangler.toml cannot be read, so it was not checked.
     Malformed,
+    /// An id is still the placeholder of zeros.
+    NotFilledIn,
     /// No such store.
     NoSuchStore,
     /// No such secret in the store.
@@ -164,6 +163,11 @@ impl Found<'_> {
         let Some(stores) = self.facts.stores else { return self.in_no_store() };
         for binding in &self.environment.bindings {
             let Binding { binding: about, store_id, secret_name } = binding;
+            if stores.is_account() && store_id == PLACEHOLDER {
+                let what = "its store_id is the placeholder of zeros: not filled in yet".to_owned();
+                self.add(Kind::NotFilledIn, Some(about), what, stores.mend_store());
+                continue;
+            }
             if stores.is_account() && !stores.names.contains_key(store_id) {
                 let what = format!("the account has no store {store_id}");
                 self.add(Kind::NoSuchStore, Some(about), what, stores.mend_store());
@@ -185,6 +189,16 @@ impl Found<'_> {
                     self.add(Kind::NoSuchSecret, Some(about), what, stores.mend_secret(binding));
                 }
             }
+        }
+        let api = self.environment.settings.as_ref().and_then(|it| it.api.as_ref());
+        if stores.is_account() && api.is_some_and(|it| it.account_id == PLACEHOLDER) {
+            let what =
+                "SECRETS_STORE_API.account_id is the placeholder of zeros: not filled in yet";
+            let mend = format!(
+                "npx wrangler whoami shows it; it goes into [{}]",
+                table(self.environment, "vars.SECRETS_STORE_API")
+            );
+            self.add(Kind::NotFilledIn, None, what.to_owned(), mend);
         }
     }
 

@@ -13,18 +13,14 @@ use secrets_store_api::{
     Answer, ApiError, Client, ClientError, GetQuota, ListSecrets, ListStores, Page, Request,
     StoreId, Transport, Usage,
 };
-use ureq::http::HeaderValue;
 
 use super::find::{Place, Secret, Stores};
-use crate::{store, tools::Tools};
+use crate::{http::Endpoint, store, tools::Tools};
 
 const BASE_URL: &str = "https://api.cloudflare.com/client/v4";
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The longest answer that is read, in bytes: a page of 100 secrets has some 50 kB.
-const MAX_ANSWER: u64 = 8 << 20;
 
 /// The local stores `ids` below the folder `state`.
 ///
@@ -54,9 +50,7 @@ pub fn seeds(file: &Path) -> BTreeSet<String> {
 pub struct Account {
     /// Its id.
     pub id: String,
-    base_url: String,
-    authorization: HeaderValue,
-    agent: ureq::Agent,
+    api: Endpoint,
 }
 
 impl Account {
@@ -76,26 +70,12 @@ impl Account {
              CLOUDFLARE_ACCOUNT_ID=<the id>",
         )?;
         let base_url = read("CLOUDFLARE_API_BASE_URL").unwrap_or_else(|| BASE_URL.to_owned());
-        Self::new(base_url.trim_end_matches('/'), &id, &token)
-    }
-
-    fn new(base_url: &str, id: &str, token: &str) -> Result<Self> {
-        if !is_segment(id) {
+        if !is_segment(&id) {
             bail!("CLOUDFLARE_ACCOUNT_ID is no account's id; `npx wrangler whoami` shows it");
         }
-        // The error does not quote the token.
-        let mut authorization = HeaderValue::try_from(format!("Bearer {token}"))
+        let api = Endpoint::new(&base_url, Some(&token.into()), TIMEOUT)
             .context("CLOUDFLARE_API_TOKEN has characters that no token has")?;
-        authorization.set_sensitive(true);
-        let agent = ureq::Agent::config_builder()
-            // The token is the API's alone.
-            .max_redirects(0)
-            // What a status means is told by the body.
-            .http_status_as_error(false)
-            .timeout_global(Some(TIMEOUT))
-            .build()
-            .new_agent();
-        Ok(Self { id: id.to_owned(), base_url: base_url.to_owned(), authorization, agent })
+        Ok(Self { id, api })
     }
 
     /// The stores `ids`, as far as the account has them, and how much of its quota is used.
@@ -144,15 +124,8 @@ impl Account {
     }
 
     fn get(&self, path_and_query: &str) -> Result<Answer, ureq::Error> {
-        let url = format!("{}/accounts/{}{path_and_query}", self.base_url, self.id);
-        let request = self.agent.get(url).header("authorization", self.authorization.clone());
-        let mut response = request.call()?;
-        let retry_after = response.headers().get("retry-after").and_then(|it| it.to_str().ok());
-        Ok(Answer {
-            status: response.status().as_u16(),
-            retry_after: retry_after.map(str::to_owned),
-            body: response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec()?,
-        })
+        // Whoever only looks has no other method, and no body.
+        self.api.send("GET", &format!("/accounts/{}{path_and_query}", self.id), None)
     }
 
     fn explain(&self, error: ClientError<ureq::Error>) -> anyhow::Error {
@@ -170,7 +143,7 @@ impl Account {
             _ => "Try again later",
         };
         anyhow!("{error}. {mend}")
-            .context(format!("cannot look into the account at {}", self.base_url))
+            .context(format!("cannot look into the account at {}", self.api.base_url()))
     }
 }
 
@@ -178,7 +151,6 @@ impl Transport for &Account {
     type Error = ureq::Error;
 
     async fn send(&self, request: Request) -> Result<Answer, ureq::Error> {
-        // Whoever only looks has no other method, and no body.
         self.get(&format!("/secrets_store{}", request.path_and_query))
     }
 }

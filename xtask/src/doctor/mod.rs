@@ -3,7 +3,7 @@
 //!
 //! `config` reads the file, `look` finds out what the stores have, `find` has the rules.
 
-mod config;
+pub(crate) mod config;
 mod find;
 mod look;
 #[cfg(test)]
@@ -20,24 +20,30 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde_json::json;
 
+pub(crate) use self::find::word;
 pub use self::find::{Finding, Kind};
 use self::{
     config::{Config, Environment},
-    find::{Facts, PLACEHOLDER, Place, word},
+    find::{Facts, Place},
     look::Account,
 };
 use crate::root;
 
 const SETTINGS_ALONE: &str = "settings and bindings compared with each other alone";
 
+const NOT_FILLED_IN: &str = "its ids are the placeholder of zeros: not filled in yet";
+
 /// What to look at.
 #[derive(Debug, Default, clap::Args)]
 pub struct Options {
-    /// Compare with the account instead of the local store: every [env.*], and the top level unless
-    /// it has no store id but the placeholder of zeros. Reads CLOUDFLARE_API_TOKEN,
+    /// Compare with the account instead of the local store: the top level and every [env.*], unless
+    /// its store ids are all the placeholder of zeros. Reads CLOUDFLARE_API_TOKEN,
     /// CLOUDFLARE_ACCOUNT_ID and, if it is set, CLOUDFLARE_API_BASE_URL
     #[arg(long)]
     pub remote: bool,
+    /// Look at this [env.*] alone; with --remote, that it is not filled in yet is then a finding
+    #[arg(long, value_name = "NAME")]
+    pub env: Option<String>,
     /// Print one JSON document and nothing else
     #[arg(long)]
     pub json: bool,
@@ -48,6 +54,15 @@ pub struct Options {
     /// wrangler.toml
     #[arg(long, value_name = "DIR")]
     pub persist_to: Option<PathBuf>,
+}
+
+impl Options {
+    /// The environments that are looked at.
+    fn chosen<'c>(&self, config: &'c Config) -> impl Iterator<Item = &'c Environment> {
+        let all = config.environments.iter();
+        let is_chosen = move |it: &&Environment| self.env.is_none() || it.name == self.env;
+        all.filter(is_chosen).collect::<Vec<_>>().into_iter()
+    }
 }
 
 /// What was looked at, and what is wrong.
@@ -109,13 +124,17 @@ pub fn run(options: &Options) -> Result<bool> {
 fn examine(options: &Options) -> Result<Report> {
     let file = options.config.clone().unwrap_or_else(|| root().join("wrangler.toml"));
     let config = Config::read(&file)?;
+    if options.env.is_some() {
+        config.environment(options.env.as_deref())?;
+    }
     // The project's own file is the one that wrangler and `dev` take by themselves.
     let folder = path::absolute(&file)?.parent().map(Path::to_owned).unwrap_or_default();
     let is_own = folder == root() && file.ends_with("wrangler.toml");
     let config_flag =
         if is_own { String::new() } else { format!(" --config {}", word(&file.to_string_lossy())) };
     if options.remote {
-        return examine_remotely(&config, &config_flag, &Account::from_environment()?);
+        let account = Account::from_environment()?;
+        return examine_remotely(&config, &config_flag, &account, options);
     }
     let state = match &options.persist_to {
         Some(folder) => path::absolute(root().join(folder))?,
@@ -131,7 +150,7 @@ fn examine(options: &Options) -> Result<Report> {
     let stores = look::local(&state, &ids, Place::Local { flag, seeds })?;
 
     let mut report = Report::default();
-    for environment in &config.environments {
+    for environment in options.chosen(&config) {
         let is_top = environment.name.is_none();
         let mut plain = plain_in_files(&config, environment);
         if !is_top {
@@ -148,7 +167,10 @@ fn examine(options: &Options) -> Result<Report> {
         } else {
             (
                 ComparedWith::NoStore,
-                format!("{SETTINGS_ALONE}; --remote compares it with the account"),
+                match environment.is_placeholder() {
+                    true => format!("{SETTINGS_ALONE}; {NOT_FILLED_IN}"),
+                    false => format!("{SETTINGS_ALONE}; --remote compares it with the account"),
+                },
             )
         };
         report.add(&config, environment, &facts, with, told);
@@ -156,22 +178,32 @@ fn examine(options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-fn examine_remotely(config: &Config, config_flag: &str, account: &Account) -> Result<Report> {
-    // The top level is for development where no entry of it could be in an account.
-    let is_remote = |environment: &Environment| {
-        environment.name.is_some()
-            || environment.bindings.iter().any(|it| it.store_id != PLACEHOLDER)
+fn examine_remotely(
+    config: &Config,
+    config_flag: &str,
+    account: &Account,
+    options: &Options,
+) -> Result<Report> {
+    // The top level is for development where no entry of it could be in an account; an environment is
+    // then still to be filled in, which is wrong where it is the one that is asked for.
+    let is_remote = |environment: &Environment| match environment.name {
+        None => !environment.bindings.is_empty() && !environment.is_placeholder(),
+        Some(_) => options.env.is_some() || !environment.is_placeholder(),
     };
-    let remote = config.environments.iter().filter(|it| is_remote(it));
+    let remote = options.chosen(config).filter(|it| is_remote(it));
     let ids = remote.flat_map(|it| config::store_ids(&it.bindings)).collect();
     let (stores, usage) = account.look(&ids)?;
 
     let mut report = Report::default();
-    for environment in &config.environments {
+    for environment in options.chosen(config) {
         if !is_remote(environment) {
             let plain = plain_in_files(config, environment);
             let facts = Facts { stores: None, plain, config_flag };
-            let told = format!("{SETTINGS_ALONE}; for development, without an account's store");
+            let why = match environment.name {
+                None => "for development, without an account's store",
+                Some(_) => NOT_FILLED_IN,
+            };
+            let told = format!("{SETTINGS_ALONE}; {why}");
             report.add(config, environment, &facts, ComparedWith::NoStore, told);
             continue;
         }

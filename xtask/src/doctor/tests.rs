@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use secrets_store_api::{Scope, Status, Usage};
 
 use super::{
-    config::{Config, Environment},
+    config::{Config, Environment, PLACEHOLDER},
     find::{Facts, Finding, Kind, Place, Secret, Stores, findings, quota},
 };
 
@@ -308,7 +308,7 @@ fn bindings_are_not_inherited_by_an_environment() {
 #[test]
 fn the_placeholder_for_development_is_not_proposed_for_an_environment() {
     let (_, vars) = RIGHT.split_once("[vars.").unwrap();
-    let text = in_env(&format!("[vars.{vars}")).replace(STORE, super::PLACEHOLDER);
+    let text = in_env(&format!("[vars.{vars}")).replace(STORE, PLACEHOLDER);
     let blank = found(&text, None);
     assert!(blank[0].mend.contains("store_id = \"<your store's id>\"    # npx wrangler"));
     let with_account = found(&text, Some(&account(both())));
