@@ -10,7 +10,7 @@ use crate::{
         credential::{Carrier, Credential},
         path::{BaseUrl, PathPattern, is_host},
     },
-    json::{self, Mistakes, Reader},
+    json::{self, Mistakes, Reader, Value},
 };
 
 /// How long an upstream may take until its response headers arrive, where `timeout_ms` is not set.
@@ -69,19 +69,19 @@ pub struct SecretsStoreApi {
 }
 
 impl Settings {
-    /// Reads the two settings from their JSON text.
+    /// Reads the two settings, each a table or JSON text with the same content.
     ///
     /// # Errors
     ///
     /// Every mistake in both.
     pub fn parse(
-        upstreams: Option<&str>,
-        secrets_store_api: Option<&str>,
+        upstreams: Option<Value>,
+        secrets_store_api: Option<Value>,
     ) -> Result<Self, Mistakes> {
         let upstreams =
-            upstreams.map_or(Ok(Vec::new()), |text| json::read("UPSTREAMS", text, read_upstreams));
+            upstreams.map_or(Ok(Vec::new()), |it| read("UPSTREAMS", it, read_upstreams));
         let secrets_store_api = secrets_store_api
-            .map(|text| json::read("SECRETS_STORE_API", text, SecretsStoreApi::read))
+            .map(|it| read("SECRETS_STORE_API", it, SecretsStoreApi::read))
             .transpose();
         match (upstreams, secrets_store_api) {
             (Ok(upstreams), Ok(secrets_store_api)) => Ok(Self { upstreams, secrets_store_api }),
@@ -143,7 +143,7 @@ impl Settings {
 }
 
 impl Upstream {
-    fn read(name: &str, upstream: &Reader<'_>) -> Option<Self> {
+    fn read(name: &str, upstream: &Reader<'_>, hosts: &mut Vec<String>) -> Option<Self> {
         let fields = upstream.fields(&[
             "base_url",
             "callers",
@@ -170,8 +170,8 @@ impl Upstream {
         });
         let paths = fields.optionally("paths", |it| it.list(|path| PathPattern::read(&path)));
         // The longest time that a timer of JavaScript takes.
-        let timeout = fields.optionally("timeout_ms", |it| it.number(1..=i32::MAX as u32));
-        let hosts = fields.optionally("hosts", |it| it.list(|host| read_host(&host)));
+        let timeout = fields.optionally("timeout_ms", |it| it.number(i32::MAX as u32));
+        let hosts = fields.optionally("hosts", |it| it.list(|host| read_host(&host, hosts)));
         Some(Self {
             name: name?,
             base_url: base_url?,
@@ -187,7 +187,7 @@ impl Upstream {
 
 impl Callers {
     fn read(callers: &Reader<'_>) -> Option<Self> {
-        if callers.value().is_string() {
+        if callers.is_text() {
             callers
                 .check(callers.text()? == "public", "must be a list of bindings, or \"public\"")?;
             return Some(Self::Public);
@@ -206,8 +206,8 @@ impl SecretsStoreApi {
         let base_url = fields.required("base_url").and_then(|it| BaseUrl::read(&it));
         let account_id = fields.required("account_id").and_then(|it| {
             let id = it.text()?;
-            it.check(is_segment(id), "must be an account's id: 32 hexadecimal digits")?;
-            Some(id.to_owned())
+            it.check(is_segment(&id), "must be an account's id: 32 hexadecimal digits")?;
+            Some(id)
         });
         let token = fields.required("token").and_then(|it| read_binding(&it));
         let callers = fields.required("callers").and_then(|it| {
@@ -224,17 +224,22 @@ impl SecretsStoreApi {
     }
 }
 
+/// A setting, as a table or as JSON text with the same content.
+fn read<T>(
+    name: &str,
+    setting: Value,
+    reading: impl FnOnce(&Reader<'_>) -> Option<T>,
+) -> Result<T, Mistakes> {
+    match setting.text() {
+        Some(text) => json::read_text(name, &text, reading),
+        None => json::read(name, setting, reading),
+    }
+}
+
 fn read_upstreams(root: &Reader<'_>) -> Option<Vec<Upstream>> {
     let entries = root.entries()?;
     let mut taken: Vec<String> = Vec::new();
-    let lists = entries.iter().filter_map(|(_, upstream)| upstream.field("hosts"));
-    for host in lists.filter(|it| it.value().is_array()).filter_map(|it| it.items()).flatten() {
-        let name = host.value().as_str().unwrap_or_default().to_ascii_lowercase();
-        let is_free = name.is_empty() || !taken.contains(&name);
-        host.check(is_free, "this host name is already an upstream's");
-        taken.push(name);
-    }
-    json::all(entries.iter().map(|(name, upstream)| Upstream::read(name, upstream)))
+    json::all(entries.iter().map(|(name, upstream)| Upstream::read(name, upstream, &mut taken)))
 }
 
 /// The name of a binding.
@@ -245,7 +250,7 @@ pub fn read_binding(binding: &Reader<'_>) -> Option<String> {
         !name.is_empty() && name.bytes().all(of_a_name),
         "must be the name of a binding: letters, digits and '_'",
     )?;
-    Some(name.to_owned())
+    Some(name)
 }
 
 fn read_method(method: &Reader<'_>) -> Option<String> {
@@ -255,18 +260,21 @@ fn read_method(method: &Reader<'_>) -> Option<String> {
         "must be a method in capitals, such as GET",
     )?;
     method.check(
-        !["CONNECT", "TRACE", "TRACK"].contains(&name),
+        !["CONNECT", "TRACE", "TRACK"].contains(&name.as_str()),
         "must not be CONNECT, TRACE or TRACK: they cannot be sent on with a credential",
     )?;
-    Some(name.to_owned())
+    Some(name)
 }
 
-fn read_host(host: &Reader<'_>) -> Option<String> {
+/// A host name, which none of those before it has.
+fn read_host(host: &Reader<'_>, taken: &mut Vec<String>) -> Option<String> {
     let name = host.text()?.to_ascii_lowercase();
     host.check(
         is_host(&name) && !name.ends_with('.'),
         "must be a host name alone, without scheme, port or path",
     )?;
+    host.check(!taken.contains(&name), "this host name is already an upstream's")?;
+    taken.push(name.clone());
     Some(name)
 }
 
@@ -293,7 +301,7 @@ mod tests {
     use super::*;
 
     fn mistakes(upstreams: &str) -> Vec<String> {
-        let mistakes = Settings::parse(Some(upstreams), None).unwrap_err();
+        let mistakes = Settings::parse(Some(upstreams.into()), None).unwrap_err();
         mistakes.0.iter().map(ToString::to_string).collect()
     }
 
@@ -311,8 +319,7 @@ mod tests {
     #[test]
     fn the_settings_of_the_contract_are_read() {
         let settings = Settings::parse(
-            Some(
-                r#"{"demo": {
+            Some(r#"{"demo": {
                     "base_url": "https://api.example.com/v2",
                     "callers": ["GATEWAY_TOKEN"],
                     "credentials": [{"type": "bearer", "secret": "API_KEY", "fallback": "API_KEY_PREVIOUS"}],
@@ -322,16 +329,13 @@ mod tests {
                     "hosts": ["Demo.gateway.example.com"]
                 }, "open": {
                     "base_url": "http://127.0.0.1:9000", "callers": "public", "credentials": []
-                }}"#,
-            ),
-            Some(
-                r#"{
+                }}"#.into()),
+            Some(r#"{
                     "base_url": "https://api.cloudflare.com/client/v4",
                     "account_id": "0123456789abcdef0123456789abcdef",
                     "token": "CF_API_TOKEN",
                     "callers": ["ADMIN_TOKEN"]
-                }"#,
-            ),
+                }"#.into()),
         )
         .unwrap();
         let demo = settings.upstream("demo").unwrap();
@@ -427,7 +431,7 @@ mod tests {
     fn all_mistakes_are_told_at_once() {
         let upstreams = r#"{"a": {"callers": []}, "b c": {"base_url": "x", "callers": "public", "credentials": []}}"#;
         let api = r#"{"base_url": "https://a.example", "account_id": "a/b", "token": "T", "callers": "public"}"#;
-        let mistakes = Settings::parse(Some(upstreams), Some(api)).unwrap_err();
+        let mistakes = Settings::parse(Some(upstreams.into()), Some(api.into())).unwrap_err();
         let paths: Vec<&str> = mistakes.0.iter().map(|mistake| mistake.path.as_str()).collect();
         assert_eq!(
             paths,
@@ -455,7 +459,11 @@ mod tests {
                 "base_url": "https://a.example", "account_id": name, "token": "K", "callers": ["T"],
             });
             let reads = |upstreams: Option<String>, api: Option<String>| {
-                Settings::parse(upstreams.as_deref(), api.as_deref()).is_ok()
+                Settings::parse(
+                    upstreams.as_deref().map(Into::into),
+                    api.as_deref().map(Into::into),
+                )
+                .is_ok()
             };
             assert_eq!(reads(Some(upstream.to_string()), None), is_right, "{name}");
             assert_eq!(reads(None, Some(api.to_string())), is_right, "{name}");
@@ -483,7 +491,7 @@ mod tests {
     #[test]
     fn a_host_is_found_without_its_port_and_in_any_case() {
         let text = with("hosts", r#"["demo.example", "[::1]"]"#);
-        let settings = Settings::parse(Some(&text), None).unwrap();
+        let settings = Settings::parse(Some(text.as_str().into()), None).unwrap();
         for host in ["demo.example", "DEMO.example:8787", "demo.example.", "[::1]", "[::1]:80"] {
             assert!(settings.upstream_of_host(host).is_some(), "{host}");
         }
@@ -548,7 +556,7 @@ mod tests {
             api in json(),
         ) {
             let (upstreams, api) = (upstreams.to_string(), api.to_string());
-            if let Err(Mistakes(mistakes)) = Settings::parse(Some(&upstreams), Some(&api)) {
+            if let Err(Mistakes(mistakes)) = Settings::parse(Some(upstreams.as_str().into()), Some(api.as_str().into())) {
                 prop_assert!(!mistakes.is_empty());
                 for mistake in mistakes {
                     prop_assert!(

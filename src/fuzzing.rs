@@ -57,7 +57,7 @@ pub fn settings(input: &[u8]) {
 }
 
 fn read_settings(upstreams: &str, api: Option<&str>) {
-    match Settings::parse(Some(upstreams), api) {
+    match Settings::parse(Some(upstreams.into()), api.map(Into::into)) {
         Ok(settings) => are_sound(&settings),
         Err(Mistakes(mistakes)) => {
             assert!(!mistakes.is_empty(), "a failure without a mistake");
@@ -326,7 +326,9 @@ pub fn tokens(input: &[u8]) {
 /// a query.
 pub fn credentials(input: &[u8]) {
     let [list, value, path_and_query] = lines(input);
-    let Ok(credentials) = json::read("credentials", list, Credential::read_all) else { return };
+    let Ok(credentials) = json::read_text("credentials", list, Credential::read_all) else {
+        return;
+    };
     let is_sent = |c: char| !c.is_control() && c != ' ' && c != '#';
     let begins_well = path_and_query.is_empty() || path_and_query.starts_with(['/', '?']);
     if value.is_empty() || !begins_well || !path_and_query.chars().all(is_sent) {
@@ -542,7 +544,8 @@ pub fn routes(input: &[u8]) {
                 "hosts":["own.gateway.example"]}
     }"#;
     let api = r#"{"base_url":"https://c.example","account_id":"0a","token":"K","callers":["T"]}"#;
-    let settings = Settings::parse(Some(upstreams), Some(api)).expect("these are right");
+    let settings =
+        Settings::parse(Some(upstreams.into()), Some(api.into())).expect("these are right");
     let (host, path_and_query) = split_url(url);
     assert!(url.ends_with(path_and_query) && url.contains(host));
     let expected = match Route::of(host, path_and_query, &settings) {
@@ -593,7 +596,7 @@ fn secret(value: &str) -> Secret {
 
 /// Reads one setting that is a string.
 fn setting<T>(text: &str, read: impl FnOnce(&json::Reader<'_>) -> Option<T>) -> Option<T> {
-    json::read("setting", &Value::from(text).to_string(), read).ok()
+    json::read("setting", text.into(), read).ok()
 }
 
 fn parsed(url: &str) -> Url {

@@ -5,7 +5,125 @@
 
 use std::{borrow::Cow, cell::RefCell, fmt};
 
-use serde_json::{Map, Value};
+pub use self::value::Value;
+
+/// A JSON value: in a Worker the runtime's own, which costs no code to parse and to write. Natively, in
+/// tests, serde_json's.
+#[cfg(target_arch = "wasm32")]
+mod value {
+    use wasm_bindgen::prelude::wasm_bindgen;
+    use worker::{
+        js_sys::{Array, Error, JSON, Object},
+        wasm_bindgen::{JsCast as _, JsValue},
+    };
+
+    #[wasm_bindgen]
+    extern "C" {
+        type Text;
+        #[wasm_bindgen(method, js_name = isWellFormed)]
+        fn is_well_formed(this: &Text) -> bool;
+    }
+
+    #[derive(Clone)]
+    pub struct Value(pub JsValue);
+
+    impl Value {
+        pub const NULL: Self = Self(JsValue::NULL);
+
+        /// Parses a text; the error is the runtime's, which may quote the text.
+        pub fn parse(text: &str) -> Result<Self, String> {
+            let message = |error: JsValue| error.unchecked_into::<Error>().message().into();
+            JSON::parse(text).map(Self).map_err(message)
+        }
+
+        /// A string, unless half a character is in it (`\\ud800`): in Rust there is no such thing, and
+        /// the rest of it would pass for the whole.
+        pub fn text(&self) -> Option<String> {
+            let is_text = self.0.is_string() && self.0.unchecked_ref::<Text>().is_well_formed();
+            is_text.then(|| self.0.as_string()).flatten()
+        }
+
+        pub fn number(&self) -> Option<f64> {
+            self.0.as_f64()
+        }
+
+        pub fn is_null(&self) -> bool {
+            self.0.is_null()
+        }
+
+        pub fn is_list(&self) -> bool {
+            Array::is_array(&self.0)
+        }
+
+        pub fn items(&self) -> Option<Vec<Self>> {
+            let items = self.0.dyn_ref::<Array>()?;
+            Some(items.iter().map(Self).collect())
+        }
+
+        pub fn entries(&self) -> Option<Vec<(String, Self)>> {
+            let table = self.0.dyn_ref::<Object>().filter(|_| !self.is_list())?;
+            let entry = |entry: JsValue| {
+                let entry: Array = entry.unchecked_into();
+                Some((Self(entry.get(0)).text()?, Self(entry.get(1))))
+            };
+            Object::entries(table).iter().map(entry).collect()
+        }
+
+        pub fn to_json(&self) -> String {
+            JSON::stringify(&self.0).map(String::from).unwrap_or_default()
+        }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod value {
+    #[derive(Clone)]
+    pub struct Value(pub serde_json::Value);
+
+    impl From<&str> for Value {
+        fn from(text: &str) -> Self {
+            Self(text.into())
+        }
+    }
+
+    impl Value {
+        pub const NULL: Self = Self(serde_json::Value::Null);
+
+        pub fn parse(text: &str) -> Result<Self, String> {
+            serde_json::from_str(text).map(Self).map_err(|error| error.to_string())
+        }
+
+        pub fn text(&self) -> Option<String> {
+            self.0.as_str().map(str::to_owned)
+        }
+
+        pub fn number(&self) -> Option<f64> {
+            self.0.as_f64()
+        }
+
+        pub fn is_null(&self) -> bool {
+            self.0.is_null()
+        }
+
+        pub fn is_list(&self) -> bool {
+            self.0.is_array()
+        }
+
+        pub fn items(&self) -> Option<Vec<Self>> {
+            Some(self.0.as_array()?.iter().cloned().map(Self).collect())
+        }
+
+        pub fn entries(&self) -> Option<Vec<(String, Self)>> {
+            let entry =
+                |(name, value): (&String, &serde_json::Value)| (name.clone(), Self(value.clone()));
+            Some(self.0.as_object()?.iter().map(entry).collect())
+        }
+
+        pub fn to_json(&self) -> String {
+            self.0.to_string()
+        }
+    }
+}
 
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,28 +167,56 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// Parses `text`, whose root is called `name`, and reads it with `read`. A reader that notes a
-/// mistake answers `None` and goes on, so that all of them are found.
+/// Parses `text`, whose root is called `name`, and reads it as [`read`] does.
+///
+/// # Errors
+///
+/// Every mistake that was noted.
+pub fn read_text<T>(
+    name: &str,
+    text: &str,
+    reading: impl FnOnce(&Reader<'_>) -> Option<T>,
+) -> Result<T, Mistakes> {
+    read(name, parse(name, text)?, reading)
+}
+
+fn parse(name: &str, text: &str) -> Result<Value, Mistakes> {
+    Value::parse(text).map_err(|error| {
+        let what = ["not valid JSON", &place(&error).unwrap_or_default()].concat();
+        Mistakes(vec![Mistake { path: name.to_owned(), what: what.into() }])
+    })
+}
+
+/// Where a text is not JSON, of a message of V8's (`… (line 2 column 10)`) or serde_json's (`… at line 2
+/// column 10`): what else it says may quote the text.
+fn place(message: &str) -> Option<String> {
+    let mut words = message.rsplit(' ').map(|word| word.trim_matches(['(', ')']));
+    let mut number = |before: &str| {
+        let number = words.next()?;
+        let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+        (is_number && words.next()? == before).then_some(number)
+    };
+    let (column, line) = (number("column")?, number("line")?);
+    Some([" (line ", line, ", column ", column, ")"].concat())
+}
+
+/// Reads a value, whose root is called `name`, with `reading`. A reader that notes a mistake answers
+/// `None` and goes on, so that all of them are found.
 ///
 /// # Errors
 ///
 /// Every mistake that was noted.
 pub fn read<T>(
     name: &str,
-    text: &str,
-    read: impl FnOnce(&Reader<'_>) -> Option<T>,
+    value: Value,
+    reading: impl FnOnce(&Reader<'_>) -> Option<T>,
 ) -> Result<T, Mistakes> {
-    let note = |what: String| Mistakes(vec![Mistake { path: name.to_owned(), what: what.into() }]);
-    let value: Value = serde_json::from_str(text).map_err(|error| {
-        note(format!("not valid JSON (line {}, column {})", error.line(), error.column()))
-    })?;
     let mistakes = RefCell::default();
-    let result = read(&Reader { value: &value, path: name.to_owned(), mistakes: &mistakes });
-    let mistakes = mistakes.into_inner();
-    match result {
-        Some(result) if mistakes.is_empty() => Ok(result),
-        _ if mistakes.is_empty() => Err(note("cannot be read".to_owned())),
-        _ => Err(Mistakes(mistakes)),
+    let root = Reader { value, path: name.to_owned(), mistakes: &mistakes };
+    let result = reading(&root);
+    match (result, root.noted()) {
+        (Some(result), None) => Ok(result),
+        (_, mistakes) => Err(mistakes.unwrap_or_default()),
     }
 }
 
@@ -110,17 +256,26 @@ pub fn values(text: &str) -> usize {
 
 /// A value and where it stands.
 #[derive(Clone)]
-pub struct Reader<'a> {
-    value: &'a Value,
+pub struct Reader<'m> {
+    value: Value,
     path: String,
-    mistakes: &'a RefCell<Vec<Mistake>>,
+    mistakes: &'m RefCell<Vec<Mistake>>,
 }
 
-impl<'a> Reader<'a> {
+impl<'m> Reader<'m> {
     /// Notes a mistake of this value.
     pub fn mistake<T>(&self, what: impl Into<Cow<'static, str>>) -> Option<T> {
-        self.mistakes.borrow_mut().push(Mistake { path: self.path.clone(), what: what.into() });
+        self.note(what.into());
         None
+    }
+
+    fn note(&self, what: Cow<'static, str>) {
+        self.mistakes.borrow_mut().push(Mistake { path: self.path.clone(), what });
+    }
+
+    /// The mistakes that were noted so far, if there are any.
+    fn noted(&self) -> Option<Mistakes> {
+        Some(self.mistakes.take()).filter(|it| !it.is_empty()).map(Mistakes)
     }
 
     /// `Some` where `holds`, or else the mistake.
@@ -128,98 +283,105 @@ impl<'a> Reader<'a> {
         if holds { Some(()) } else { self.mistake(what) }
     }
 
-    /// The value as it is.
-    pub fn value(&self) -> &'a Value {
-        self.value
+    /// Whether this is a string.
+    pub fn is_text(&self) -> bool {
+        self.value.text().is_some()
+    }
+
+    /// Whether this is a list.
+    pub fn is_list(&self) -> bool {
+        self.value.is_list()
+    }
+
+    /// Whether this is null.
+    pub fn is_null(&self) -> bool {
+        self.value.is_null()
+    }
+
+    /// The value as JSON text.
+    pub fn to_json(&self) -> String {
+        self.value.to_json()
     }
 
     /// A string, possibly empty.
-    pub fn text(&self) -> Option<&'a str> {
-        self.value.as_str().or_else(|| self.mistake("must be a string"))
+    pub fn text(&self) -> Option<String> {
+        self.value.text().or_else(|| self.mistake("must be a string"))
     }
 
-    /// A whole number within `range`.
-    pub fn number(&self, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
-        let number = self.value.as_u64().and_then(|number| u32::try_from(number).ok());
-        number.filter(|number| range.contains(number)).or_else(|| {
-            self.mistake(format!(
-                "must be a whole number from {} to {}",
-                range.start(),
-                range.end()
-            ))
-        })
+    /// A whole number from 1 to `most`.
+    pub fn number(&self, most: u32) -> Option<u32> {
+        let number = self.value.number().filter(|it| *it >= 1.0 && *it <= f64::from(most));
+        let whole = number.filter(|it| it.fract() == 0.0).map(|it| it as u32);
+        whole.or_else(|| self.mistake(format!("must be a whole number from 1 to {most}")))
     }
 
     /// The items of a list.
-    pub fn items(&self) -> Option<Vec<Reader<'a>>> {
-        let Some(items) = self.value.as_array() else { return self.mistake("must be a list") };
-        let item = |(index, value)| Reader {
+    pub fn items(&self) -> Option<Vec<Self>> {
+        let Some(items) = self.value.items() else { return self.mistake("must be a list") };
+        let item = |(index, value)| Self {
             value,
             path: format!("{}[{index}]", self.path),
             mistakes: self.mistakes,
         };
-        Some(items.iter().enumerate().map(item).collect())
+        Some(items.into_iter().enumerate().map(item).collect())
     }
 
     /// The items of a list, each read with `read`; `None` if one of them has a mistake.
-    pub fn list<T>(&self, read: impl FnMut(Reader<'a>) -> Option<T>) -> Option<Vec<T>> {
+    pub fn list<T>(&self, read: impl FnMut(Self) -> Option<T>) -> Option<Vec<T>> {
         all(self.items()?.into_iter().map(read))
     }
 
     /// A table whose names are free.
-    pub fn entries(&self) -> Option<Vec<(&'a str, Reader<'a>)>> {
-        let table = self.table()?;
-        Some(table.iter().map(|(name, value)| (name.as_str(), self.child(name, value))).collect())
+    pub fn entries(&self) -> Option<Vec<(String, Self)>> {
+        let Some(entries) = self.value.entries() else { return self.mistake("must be a table") };
+        let child = |(name, value): (String, Value)| {
+            let child = self.child(&name, value);
+            (name, child)
+        };
+        Some(entries.into_iter().map(child).collect())
     }
 
     /// A table whose names are `known`; any other name is a mistake.
-    pub fn fields(&self, known: &[&str]) -> Option<Fields<'a>> {
-        for (name, field) in self.entries()? {
-            if !known.contains(&name) {
-                let _: Option<()> =
-                    field.mistake(format!("unknown field; known are {}", known.join(", ")));
-            }
-        }
-        Some(Fields { table: self.clone() })
+    pub fn fields(&self, known: &[&str]) -> Option<Fields<'m>> {
+        let fields = self.any_fields()?;
+        fields.only(known);
+        Some(fields)
     }
 
-    fn table(&self) -> Option<&'a Map<String, Value>> {
-        self.value.as_object().or_else(|| self.mistake("must be a table"))
+    /// A table of which it is not known yet what may be in it.
+    pub fn any_fields(&self) -> Option<Fields<'m>> {
+        Some(Fields { table: self.clone(), fields: self.entries()? })
     }
 
-    /// A field of a table, if this is a table and has it.
-    pub fn field(&self, name: &str) -> Option<Reader<'a>> {
-        let value = self.value.get(name).filter(|value| !value.is_null())?;
-        Some(self.child(name, value))
-    }
-
-    /// A field that must be there.
-    pub fn required(&self, name: &str) -> Option<Reader<'a>> {
-        self.table()?;
-        self.field(name).or_else(|| self.child(name, &Value::Null).mistake("is required"))
-    }
-
-    fn child(&self, name: &str, value: &'a Value) -> Reader<'a> {
-        let path =
-            if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
-        Reader { value, path, mistakes: self.mistakes }
+    fn child(&self, name: &str, value: Value) -> Self {
+        let dot = if self.path.is_empty() { "" } else { "." };
+        Self { value, path: [&self.path, dot, name].concat(), mistakes: self.mistakes }
     }
 }
 
 /// The fields of a table.
-pub struct Fields<'a> {
-    table: Reader<'a>,
+pub struct Fields<'m> {
+    table: Reader<'m>,
+    fields: Vec<(String, Reader<'m>)>,
 }
 
-impl<'a> Fields<'a> {
+impl<'m> Fields<'m> {
+    /// Notes each field whose name is not `known`.
+    pub fn only(&self, known: &[&str]) {
+        for (_, field) in self.fields.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
+            field.note(["unknown field; known are ", &known.join(", ")].concat().into());
+        }
+    }
+
     /// A field that may be left out.
-    pub fn optional(&self, name: &str) -> Option<Reader<'a>> {
-        self.table.field(name)
+    pub fn optional(&self, name: &str) -> Option<Reader<'m>> {
+        let (_, field) = self.fields.iter().find(|(own, _)| own == name)?;
+        Some(field.clone()).filter(|it| !it.is_null())
     }
 
     /// A field that must be there.
-    pub fn required(&self, name: &str) -> Option<Reader<'a>> {
-        self.table.required(name)
+    pub fn required(&self, name: &str) -> Option<Reader<'m>> {
+        self.optional(name).or_else(|| self.table.child(name, Value::NULL).mistake("is required"))
     }
 
     /// A field that may be left out, read with `read`: `Some(None)` where it is left out, `None`
@@ -227,20 +389,31 @@ impl<'a> Fields<'a> {
     pub fn optionally<T>(
         &self,
         name: &str,
-        read: impl FnOnce(Reader<'a>) -> Option<T>,
+        read: impl FnOnce(Reader<'m>) -> Option<T>,
     ) -> Option<Option<T>> {
         match self.optional(name) {
             None => Some(None),
             Some(field) => read(field).map(Some),
         }
     }
+
+    /// Those that are there.
+    pub fn all(&self) -> &[(String, Reader<'m>)] {
+        &self.fields
+    }
 }
 
 /// All the values, or `None` if one is missing; unlike collecting into an `Option`, goes through
 /// all of them, so that every mistake is noted.
 pub fn all<T>(values: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
-    let values: Vec<Option<T>> = values.collect();
-    values.into_iter().collect()
+    let mut all = Some(Vec::new());
+    for value in values {
+        match (value, &mut all) {
+            (Some(value), Some(all)) => all.push(value),
+            _ => all = None,
+        }
+    }
+    all
 }
 
 #[cfg(test)]
@@ -251,7 +424,7 @@ mod tests {
         text: &str,
         reading: impl FnOnce(&Reader<'_>) -> Option<T>,
     ) -> Vec<String> {
-        let mistakes = read("ROOT", text, reading).unwrap_err();
+        let mistakes = read_text("ROOT", text, reading).unwrap_err();
         mistakes.0.iter().map(ToString::to_string).collect()
     }
 
@@ -259,10 +432,10 @@ mod tests {
     fn a_mistake_is_told_with_its_path() {
         let list_of_text = |root: &Reader<'_>| {
             let fields = root.fields(&["names"])?;
-            fields.required("names")?.list(|item| item.text().map(str::to_owned))
+            fields.required("names")?.list(|item| item.text())
         };
         assert_eq!(
-            read("ROOT", r#"{"names": ["a", "b"]}"#, list_of_text).unwrap(),
+            read_text("ROOT", r#"{"names": ["a", "b"]}"#, list_of_text).unwrap(),
             ["a".to_owned(), "b".to_owned()]
         );
         assert_eq!(
@@ -287,8 +460,8 @@ mod tests {
 
     #[test]
     fn a_number_is_kept_within_its_range() {
-        let number = |root: &Reader<'_>| root.number(1..=100);
-        assert_eq!(read("ROOT", "100", number), Ok(100));
+        let number = |root: &Reader<'_>| root.number(100);
+        assert_eq!(read_text("ROOT", "100", number), Ok(100));
         for text in ["0", "101", "-1", "1.5", "\"7\"", "99999999999999999999"] {
             assert_eq!(mistakes(text, number), ["ROOT: must be a whole number from 1 to 100"]);
         }

@@ -52,9 +52,9 @@ struct Served {
 /// Answers a request, and logs it.
 pub async fn respond(request: Request, env: Env) -> Response {
     let started = runtime::now();
-    let given_id = request.headers().get("x-request-id").ok().flatten();
-    let request_id =
-        given_id.filter(|id| is_request_id(id)).unwrap_or_else(runtime::new_request_id);
+    let given_id = runtime::header(&request.headers(), "x-request-id");
+    let given_id = given_id.map(|id| id.expose_secret().to_string()).filter(|id| is_request_id(id));
+    let request_id = given_id.unwrap_or_else(runtime::new_request_id);
     let url = request.url();
     let (host, path_and_query) = split_url(&url);
 
@@ -77,7 +77,7 @@ pub async fn respond(request: Request, env: Env) -> Response {
     };
 
     // Its headers can be set: each answer was made here.
-    let _ = served.response.headers().set("x-request-id", &request_id);
+    let _ = runtime::set_header(&served.response.headers(), "x-request-id", &request_id);
     log::Line {
         request_id: &request_id,
         route: route.name(),
@@ -243,7 +243,7 @@ mod tests {
         }"#;
         let api =
             r#"{"base_url":"https://c.example","account_id":"0a","token":"K","callers":["T"]}"#;
-        Settings::parse(Some(upstreams), Some(api)).unwrap()
+        Settings::parse(Some(upstreams.into()), Some(api.into())).unwrap()
     }
 
     fn route(url: &str) -> String {

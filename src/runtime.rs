@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     config::Settings,
-    json::Mistakes,
+    json::{Mistakes, Value},
     response::{Answer, Failure, Refusal},
     secrets::Secret,
 };
@@ -35,14 +35,25 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = fetch)]
     fn global_fetch(request: &Request) -> Result<Promise, JsValue>;
 
-    /// `Headers` whose values stay in the runtime's memory.
+    /// `Headers` whose names and values stay in the runtime's memory.
     type HeaderValues;
     #[wasm_bindgen(method)]
-    fn get(this: &HeaderValues, name: &str) -> JsValue;
+    fn get(this: &HeaderValues, name: &JsString) -> JsValue;
+    #[wasm_bindgen(method, catch)]
+    fn set(this: &HeaderValues, name: &JsString, value: &str) -> Result<(), JsValue>;
+    #[wasm_bindgen(method)]
+    fn append(this: &HeaderValues, name: &JsString, value: &str);
     #[wasm_bindgen(method)]
     fn keys(this: &HeaderValues) -> JsValue;
     #[wasm_bindgen(method)]
     fn entries(this: &HeaderValues) -> JsValue;
+
+    /// The settings on `env`.
+    type Variables;
+    #[wasm_bindgen(method, getter, js_name = UPSTREAMS)]
+    fn upstreams(this: &Variables) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = SECRETS_STORE_API)]
+    fn secrets_store_api(this: &Variables) -> JsValue;
 
     /// `new Response(body, init)` with a body that stays in the runtime's memory.
     #[wasm_bindgen(extends = Response, js_name = Response)]
@@ -62,6 +73,22 @@ extern "C" {
     fn to_base64(this: &Bytes) -> JsString;
 }
 
+// Names that every request needs, made once: a string is decoded each time that it leaves Wasm.
+#[rustfmt::skip] // It would drop the texts: to Rust, what is external has none.
+#[wasm_bindgen(js_sys = worker::js_sys)]
+extern "C" {
+    #[wasm_bindgen(thread_local_v2, static_string)]
+    static AUTHORIZATION: JsString = "authorization";
+    #[wasm_bindgen(thread_local_v2, static_string)]
+    static CDN_LOOP: JsString = "cdn-loop";
+    #[wasm_bindgen(thread_local_v2, static_string)]
+    static PROXY_AUTHORIZATION: JsString = "proxy-authorization";
+    #[wasm_bindgen(thread_local_v2, static_string)]
+    static SERVER_TIMING: JsString = "server-timing";
+    #[wasm_bindgen(thread_local_v2, static_string)]
+    static X_REQUEST_ID: JsString = "x-request-id";
+}
+
 /// The result of reading the settings, shared by all requests.
 pub type ReadSettings = Rc<Result<Settings, Mistakes>>;
 
@@ -72,28 +99,30 @@ pub fn settings(env: &Env) -> ReadSettings {
         // The one thing that outlives a request. It is no secret: settings name bindings.
         static SETTINGS: RefCell<Option<([JsValue; 2], ReadSettings)>> = const { RefCell::new(None) };
     }
-    let found = ["UPSTREAMS", "SECRETS_STORE_API"].map(|name| {
-        // The same object, or the same text: JavaScript's own comparison tells.
-        Reflect::get(env, &name.into()).unwrap_or_default()
-    });
+    let variables = env.unchecked_ref::<Variables>();
+    // The same objects, or the same texts: JavaScript's own comparison tells.
+    let found = [variables.upstreams(), variables.secrets_store_api()];
     SETTINGS.with_borrow_mut(|known| match known {
         Some((values, settings)) if *values == found => settings.clone(),
         _ => {
-            let [upstreams, secrets_store_api] = found.each_ref().map(json_text);
-            let settings = Settings::parse(upstreams.as_deref(), secrets_store_api.as_deref());
-            let settings = Rc::new(settings);
+            let [upstreams, secrets_store_api] = found.each_ref().map(setting);
+            let settings = Rc::new(Settings::parse(upstreams, secrets_store_api));
             *known = Some((found, settings.clone()));
             settings
         }
     })
 }
 
-/// A setting as JSON text, whether it was given as a table or as text.
-fn json_text(value: &JsValue) -> Option<String> {
-    if value.is_undefined() || value.is_null() {
-        return None;
-    }
-    Some(value.as_string().or_else(|| JSON::stringify(value).ok()?.as_string()).unwrap_or_default())
+/// A setting, if it is there.
+#[cfg(target_arch = "wasm32")]
+fn setting(value: &JsValue) -> Option<Value> {
+    (!value.is_undefined() && !value.is_null()).then(|| Value(value.clone()))
+}
+
+/// Natively there is no `env` to have settings.
+#[cfg(not(target_arch = "wasm32"))]
+fn setting(_: &JsValue) -> Option<Value> {
+    None
 }
 
 /// A new id for a request.
@@ -108,7 +137,32 @@ pub fn now() -> u64 {
 
 /// A header's value, left in the runtime's memory.
 pub fn header(headers: &Headers, name: &str) -> Option<Secret> {
-    headers.unchecked_ref::<HeaderValues>().get(name).dyn_into::<JsString>().ok().map(Secret::from)
+    let value = headers.unchecked_ref::<HeaderValues>().get(&header_name(name));
+    value.dyn_into::<JsString>().ok().map(Secret::from)
+}
+
+/// Sets a header.
+///
+/// # Errors
+///
+/// Where the runtime refuses the name or the value.
+pub fn set_header(headers: &Headers, name: &str, value: &str) -> Result<(), JsValue> {
+    headers.unchecked_ref::<HeaderValues>().set(&header_name(name), value)
+}
+
+/// Says how long the parts of an answer took, beside what the upstream says itself.
+pub fn append_server_timing(headers: &Headers, timing: &str) {
+    SERVER_TIMING.with(|name| headers.unchecked_ref::<HeaderValues>().append(name, timing));
+}
+
+fn header_name(name: &str) -> JsString {
+    match name {
+        "authorization" => AUTHORIZATION.with(JsString::clone),
+        "cdn-loop" => CDN_LOOP.with(JsString::clone),
+        "proxy-authorization" => PROXY_AUTHORIZATION.with(JsString::clone),
+        "x-request-id" => X_REQUEST_ID.with(JsString::clone),
+        _ => name.into(),
+    }
 }
 
 /// The names of all headers, in lower case, each in a line: a call for each would take longer than
@@ -147,7 +201,7 @@ pub async fn fetch(request: &Request, timeout: Duration) -> Result<Response, Fai
     match select(answer, deadline).await {
         Either::Left((answer, _)) => Ok(answer.map_err(unreachable)?.unchecked_into()),
         Either::Right(_) => Err(Refusal::UpstreamTimedOut
-            .because(format!("no response headers within {} ms", timeout.as_millis()))),
+            .because(format!("no response headers within {} ms", timeout.as_millis() as u64))),
     }
 }
 
@@ -232,7 +286,8 @@ pub fn headers_object(headers: &Headers) -> JsValue {
     let object = Object::new();
     let values = headers.unchecked_ref::<HeaderValues>();
     for name in header_names(headers).lines() {
-        let _ = Reflect::set(&object, &name.into(), &values.get(name));
+        let name = JsString::from(name);
+        let _ = Reflect::set(&object, &name, &values.get(&name));
     }
     object.into()
 }
@@ -277,13 +332,17 @@ mod tests {
     /// What can hold a value from one request to the next.
     fn outlives_a_request(line: &str) -> bool {
         // `static NAME:` anywhere in a line, also behind attributes and visibilities.
-        let is_static = line.split("static ").skip(1).any(|rest| {
-            let name = rest.trim_start_matches("mut ").split(':').next().unwrap_or_default();
-            !name.is_empty()
-                && name.chars().all(|c| c.is_ascii_uppercase() || "_0123456789".contains(c))
-        });
+        // A string of JavaScript that stands in the source is no value of a request.
+        let is_constant = line.contains("static_string")
+            || (line.ends_with("\";") && line.contains(": JsString = \""));
+        let is_static = !is_constant
+            && line.split("static ").skip(1).any(|rest| {
+                let name = rest.trim_start_matches("mut ").split(':').next().unwrap_or_default();
+                !name.is_empty()
+                    && name.chars().all(|c| c.is_ascii_uppercase() || "_0123456789".contains(c))
+            });
         let cells = ["thread_local", "OnceCell", "OnceLock", "LazyCell", "LazyLock", "::leak("];
-        is_static || cells.iter().any(|cell| line.contains(cell))
+        is_static || (!is_constant && cells.iter().any(|cell| line.contains(cell)))
     }
 
     #[test]

@@ -21,7 +21,14 @@ pub(super) fn shown_tokens<'a>(
     headers: &Headers,
     places: impl Iterator<Item = Place<'a>>,
 ) -> Vec<Shown<'a>> {
-    let read = |place: Place<'a>| Shown::read(place, runtime::header(headers, place.header));
+    // Places in the same header stand beside each other.
+    let mut last: Option<(&str, Option<Secret>)> = None;
+    let read = |place: Place<'a>| {
+        if last.as_ref().is_none_or(|(header, _)| *header != place.header) {
+            last = Some((place.header, runtime::header(headers, place.header)));
+        }
+        Shown::read(place, last.as_ref()?.1.clone())
+    };
     places.filter_map(read).collect()
 }
 

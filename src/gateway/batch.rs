@@ -6,7 +6,6 @@ use futures::{
     FutureExt,
     future::{Either, select, select_ok},
 };
-use serde_json::Value;
 use worker::{
     Delay, Env,
     js_sys::{Array, Object, Reflect, Uint8Array},
@@ -255,7 +254,7 @@ async fn read(request: &Request) -> Result<Vec<Entry>, Refusal> {
 /// 400 with the first mistake, and 413.
 pub fn parse(body: &str) -> Result<Vec<Entry>, Refusal> {
     let mut too_many = false;
-    let entries = json::read("", body, |root| {
+    let entries = json::read_text("", body, |root| {
         let requests = root.fields(&["requests"])?.required("requests")?;
         too_many = requests.items()?.len() > MAX_REQUESTS;
         if too_many {
@@ -280,7 +279,7 @@ impl Entry {
         let upstream = fields.required("upstream").and_then(|it| it.text());
         let method = fields.optionally("method", |it| {
             let method = it.text()?;
-            it.check(is_header_name(method), "must be a method, such as GET")?;
+            it.check(is_header_name(&method), "must be a method, such as GET")?;
             Some(method)
         });
         let path = fields.optionally("path", |it| {
@@ -296,29 +295,28 @@ impl Entry {
         let headers = fields.optionally("headers", |it| {
             json::all(it.entries()?.into_iter().map(|(name, value)| {
                 let text = value.text()?;
-                value.check(is_header_name(name), "is not a header's name")?;
+                value.check(is_header_name(&name), "is not a header's name")?;
                 let of_a_value = |byte: u8| byte.is_ascii_graphic() || b" \t".contains(&byte);
                 value.check(text.bytes().all(of_a_value), "must be a header's value in ASCII")?;
-                Some((name.to_owned(), text.to_owned()))
+                Some((name, text))
             }))
         });
         let mut headers = headers?.unwrap_or_default();
         let names_its_type =
             headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-        let body = match fields.optional("body").map(|it| it.value()) {
-            None => None,
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(json) => {
-                if !names_its_type {
-                    headers.push(("content-type".to_owned(), "application/json".to_owned()));
-                }
-                Some(json.to_string())
+        let body = fields.optional("body").map(|body| {
+            if body.is_text() {
+                return body.text().unwrap_or_default();
             }
-        };
+            if !names_its_type {
+                headers.push(("content-type".to_owned(), "application/json".to_owned()));
+            }
+            body.to_json()
+        });
         Some(Self {
-            upstream: upstream?.to_owned(),
-            method: method?.unwrap_or("GET").to_owned(),
-            path_and_query: path?.unwrap_or_default().to_owned(),
+            upstream: upstream?,
+            method: method?.unwrap_or_else(|| "GET".to_owned()),
+            path_and_query: path?.unwrap_or_default(),
             headers,
             body,
         })

@@ -1,6 +1,6 @@
 //! Who calls: the tokens that a request shows, and whose they are.
 
-use base64ct::{Base64, Base64Unpadded, Encoding as _};
+use base64ct::{Base64Unpadded, Encoding as _};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -58,7 +58,7 @@ impl Place<'_> {
         let token = match self.form {
             Form::Bearer => Zeroizing::new(after_scheme("bearer", value)?.to_owned()),
             Form::BasicPassword => {
-                let pair = Zeroizing::new(Base64::decode_vec(after_scheme("basic", value)?).ok()?);
+                let pair = decoded(after_scheme("basic", value)?)?;
                 let (_, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
                 Zeroizing::new(password.to_owned())
             }
@@ -108,11 +108,15 @@ pub fn mentions(value: &str, token: &str) -> bool {
         _ => text.char_indices().any(|(at, _)| stands_apart_at(text, at)),
     };
     let pair = || {
-        let encoded = after_scheme("basic", value)?.trim_end_matches('=');
-        let pair = Zeroizing::new(Base64Unpadded::decode_vec(encoded).ok()?);
+        let pair = decoded(after_scheme("basic", value)?)?;
         std::str::from_utf8(&pair).ok().map(stands_in)
     };
     stands_in(value) || pair() == Some(true)
+}
+
+/// What base64 stands for, with its padding or without.
+fn decoded(base64: &str) -> Option<Zeroizing<Vec<u8>>> {
+    Some(Zeroizing::new(Base64Unpadded::decode_vec(base64.trim_end_matches('=')).ok()?))
 }
 
 /// What follows the scheme of an `Authorization` value; its name is compared without regard to
@@ -130,6 +134,7 @@ fn is_equal(shown: &str, secret: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use base64ct::Base64;
     use proptest::prelude::*;
 
     use super::*;

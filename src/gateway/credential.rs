@@ -1,6 +1,6 @@
 //! How one secret is placed on an upstream request. A new way is one more [`Placement`].
 
-use base64ct::{Base64, Encoding as _};
+use base64ct::{Base64Unpadded, Encoding as _};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use zeroize::Zeroizing;
 
@@ -113,15 +113,16 @@ impl Credential {
     }
 
     fn read(credential: &Reader<'_>) -> Option<Self> {
-        let kind = credential.required("type")?;
-        let (own, read_placement): (&[&str], ReadPlacement) = match kind.text()? {
+        let fields = credential.any_fields()?;
+        let kind = fields.required("type")?;
+        let (own, read_placement): (&[&str], ReadPlacement) = match kind.text()?.as_str() {
             "bearer" => (&[], |_| Some(Placement::Bearer)),
             "basic" => (&["username"], read_basic),
             "header" => (&["name", "prefix"], read_header),
             "query" => (&["name"], read_query),
             _ => return kind.mistake("must be one of bearer, basic, header, query"),
         };
-        let fields = credential.fields(&[&["type", "secret", "fallback"], own].concat())?;
+        fields.only(&[&["type", "secret", "fallback"], own].concat());
         let placement = read_placement(&fields);
         let secret = fields.required("secret").and_then(|it| read_binding(&it));
         let fallback = fields.optionally("fallback", |it| read_binding(&it));
@@ -151,10 +152,13 @@ impl Placement {
             Self::Bearer => Placed::Header("authorization", concat(&["Bearer ", &value])),
             Self::Basic { username } => {
                 let pair = concat(&[username, ":", &value]);
-                let mut encoded = Zeroizing::new(vec![0; Base64::encoded_len(pair.as_bytes())]);
+                let length = Base64Unpadded::encoded_len(pair.as_bytes());
+                let mut encoded = Zeroizing::new(vec![0; length]);
                 // The buffer has the length that was asked for, so this cannot fail.
-                let encoded = Base64::encode(pair.as_bytes(), &mut encoded).unwrap_or_default();
-                Placed::Header("authorization", concat(&["Basic ", encoded]))
+                let encoded =
+                    Base64Unpadded::encode(pair.as_bytes(), &mut encoded).unwrap_or_default();
+                let padding = ["", "", "==", "="].get(length % 4).unwrap_or(&"");
+                Placed::Header("authorization", concat(&["Basic ", encoded, padding]))
             }
             Self::Header { name, prefix } => Placed::Header(name, concat(&[prefix, &value])),
             Self::Query { name } => {
@@ -258,7 +262,7 @@ fn read_basic(fields: &Fields<'_>) -> Option<Placement> {
         !username.contains(|c: char| c == ':' || c.is_control()),
         "must have no colon and no control characters (RFC 7617, section 2)",
     )?;
-    Some(Placement::Basic { username: username.to_owned() })
+    Some(Placement::Basic { username })
 }
 
 fn read_header(fields: &Fields<'_>) -> Option<Placement> {
@@ -282,7 +286,7 @@ fn read_header(fields: &Fields<'_>) -> Option<Placement> {
                 && !prefix.starts_with(' '),
             "must be printable ASCII without a space at its start",
         )?;
-        Some(prefix.to_owned())
+        Some(prefix)
     });
     Some(Placement::Header { name: name?, prefix: prefix?.unwrap_or_default() })
 }
@@ -291,7 +295,7 @@ fn read_query(fields: &Fields<'_>) -> Option<Placement> {
     let field = fields.required("name")?;
     let name = field.text()?;
     field.check(!name.is_empty(), "must not be empty")?;
-    Some(Placement::Query { name: name.to_owned() })
+    Some(Placement::Query { name })
 }
 
 /// Whether this is a token (RFC 9110, section 5.6.2).
@@ -302,12 +306,13 @@ pub fn is_header_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use base64ct::Base64;
     use proptest::prelude::*;
 
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Credential>, Vec<String>> {
-        crate::json::read("credentials", text, Credential::read_all)
+        crate::json::read_text("credentials", text, Credential::read_all)
             .map_err(|mistakes| mistakes.0.iter().map(ToString::to_string).collect())
     }
 

@@ -71,7 +71,8 @@ pub(super) fn together(
 ///
 /// 500 where this one is among them already: an upstream leads back here, and would for ever.
 pub(super) fn hops(headers: &Headers, host: &str) -> Result<String, Failure> {
-    let before = headers.get("cdn-loop").ok().flatten().unwrap_or_default();
+    let before = runtime::header(headers, "cdn-loop").map(|it| it.expose_secret().to_string());
+    let before = before.unwrap_or_default();
     if headers::names_host(&before, host) {
         return Err(Refusal::Configuration.because(
             "the request came through this host before: does a base_url lead back to it?",
@@ -128,10 +129,10 @@ pub(super) fn outgoing(
     if is_websocket {
         headers.set("upgrade", "websocket").map_err(refused)?;
     }
-    headers.set("cdn-loop", hops).map_err(refused)?;
+    runtime::set_header(&headers, "cdn-loop", hops).map_err(refused)?;
     for placed in &placed {
         if let Placed::Header(name, value) = placed {
-            headers.set(name, value).map_err(|_| {
+            runtime::set_header(&headers, name, value).map_err(|_| {
                 Refusal::Configuration.because(format!("the runtime refuses the header {name}"))
             })?;
         }
@@ -157,7 +158,7 @@ pub(super) fn incoming(
     }
     withhold(&headers, credentials);
     let timing = format!("secrets;dur={secrets_ms}, upstream;dur={upstream_ms}");
-    let _ = headers.append("server-timing", &timing);
+    runtime::append_server_timing(&headers, &timing);
     Ok(answer)
 }
 

@@ -17,8 +17,7 @@ pub struct BaseUrl(String);
 impl BaseUrl {
     /// Reads a `base_url` setting.
     pub fn read(field: &Reader<'_>) -> Option<Self> {
-        let url = field.text()?;
-        match Self::parse(url) {
+        match Self::parse(&field.text()?) {
             Ok(url) => Some(url),
             Err(why) => field.mistake(why),
         }
@@ -90,7 +89,7 @@ impl PathPattern {
         let pattern = field.text()?;
         let (path, is_prefix) = match pattern.strip_suffix('*') {
             Some(path) => (path, true),
-            None => (pattern, false),
+            None => (pattern.as_str(), false),
         };
         field.check(path.starts_with('/'), "must begin with '/'")?;
         field
@@ -147,6 +146,10 @@ fn has_dot_segment(path: &str) -> bool {
         if text.split(['/', '\\']).any(of_dots) {
             return true;
         }
+        // Most paths: nothing to decode.
+        if text.is_ascii() && !text.contains('%') {
+            return false;
+        }
         match decoded(&text) {
             decoded if decoded == text => return false,
             decoded => text = decoded,
@@ -186,7 +189,8 @@ mod tests {
 
     fn patterns(list: &[&str]) -> Vec<PathPattern> {
         let text = serde_json::to_string(list).unwrap();
-        crate::json::read("paths", &text, |it| it.list(|path| PathPattern::read(&path))).unwrap()
+        crate::json::read_text("paths", &text, |it| it.list(|path| PathPattern::read(&path)))
+            .unwrap()
     }
 
     #[test]

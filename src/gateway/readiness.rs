@@ -181,7 +181,7 @@ mod tests {
         }"#;
         let api =
             r#"{"base_url":"https://c.example","account_id":"0a","token":"K","callers":["X"]}"#;
-        let settings = Settings::parse(Some(upstreams), Some(api)).unwrap();
+        let settings = Settings::parse(Some(upstreams.into()), Some(api.into())).unwrap();
         let credential = |kind: &str, secret: &str, fallback: Option<&str>| json!({ "type": kind, "secret": secret, "fallback": fallback });
         let checks = ["T", "U", "A"].map(|binding| {
             let value = if binding == "U" { "1" } else { "2" };

@@ -1,8 +1,8 @@
 //! Waiting for a list of futures.
 
-use std::{future::poll_fn, pin::Pin, task::Poll};
+use std::{future::poll_fn, task::Poll};
 
-use futures::future::{MaybeDone, maybe_done};
+use futures::future::{FutureExt as _, LocalBoxFuture};
 
 /// Waits for all of them together, and answers in their order. (`futures::join!` is for a number that
 /// is fixed.)
@@ -10,16 +10,25 @@ use futures::future::{MaybeDone, maybe_done};
 /// It is `futures::future::join_all` for the few that one request needs, and polls all of them when
 /// any one wakes it. That one is also for thousands, which makes it ten times as much code for each
 /// type of future, and a Worker loads its code at each cold start.
-pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut all: Vec<Pin<Box<MaybeDone<F>>>> =
-        futures.into_iter().map(|future| Box::pin(maybe_done(future))).collect();
+pub async fn join_all<'f, F: Future + 'f>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    join_boxed(futures.into_iter().map(|future| future.boxed_local()).collect()).await
+}
+
+/// The same, in code that is one for all types of future.
+async fn join_boxed<T>(futures: Vec<LocalBoxFuture<'_, T>>) -> Vec<T> {
+    let mut all: Vec<_> = futures.into_iter().map(|future| (future, None)).collect();
     poll_fn(|context| {
         let mut is_pending = false;
-        for future in &mut all {
-            is_pending |= future.as_mut().poll(context).is_pending();
+        for (future, done) in &mut all {
+            if done.is_none() {
+                match future.as_mut().poll(context) {
+                    Poll::Ready(output) => *done = Some(output),
+                    Poll::Pending => is_pending = true,
+                }
+            }
         }
         if is_pending { Poll::Pending } else { Poll::Ready(()) }
     })
     .await;
-    all.iter_mut().filter_map(|future| future.as_mut().take_output()).collect()
+    all.into_iter().filter_map(|(_, done)| done).collect()
 }

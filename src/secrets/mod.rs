@@ -106,6 +106,7 @@
 mod binding;
 mod error;
 mod join;
+mod once;
 mod platform;
 mod scope;
 mod secret;

@@ -4,12 +4,14 @@ use std::{cell::RefCell, pin::pin, time::Duration};
 
 use futures::{
     FutureExt as _,
-    future::{Either, LocalBoxFuture, Shared, WeakShared, ready, select},
+    future::{Either, ready, select},
 };
 use serde::de::DeserializeOwned;
 
 use super::{
-    Binding, Environment, ErrorKind, Flaw, Secret, SecretError, SecretErrors, join_all, typed,
+    Binding, Environment, ErrorKind, Flaw, Secret, SecretError, SecretErrors, join_all,
+    once::{Once, WeakOnce},
+    typed,
 };
 
 /// How long a `.get()` may take until it counts as failed.
@@ -25,11 +27,11 @@ pub struct Secrets<E = worker::Env> {
     /// By binding. There are few, so that looking through them is as fast as hashing.
     gets: RefCell<Vec<(String, Get)>>,
     /// When the last `.get()` was started, and its deadline: those that start together share one.
-    deadline: RefCell<Option<(u64, WeakShared<LocalBoxFuture<'static, ()>>)>>,
+    deadline: RefCell<Option<(u64, WeakOnce<()>)>>,
 }
 
 /// A `.get()` that is under way or done, shared by all who ask for the same binding.
-type Get = Shared<LocalBoxFuture<'static, Result<(Secret, Option<Flaw>), ErrorKind>>>;
+type Get = Once<Result<(Secret, Option<Flaw>), ErrorKind>>;
 
 impl<E: Environment> Secrets<E> {
     /// The secrets that `environment` binds, none of them fetched yet.
@@ -149,21 +151,21 @@ impl<E: Environment> Secrets<E> {
             Ok(found) => resolve(found, self.deadline()).boxed_local(),
             Err(kind) => ready(Err(kind)).boxed_local(),
         };
-        let get = get.shared();
+        let get = Once::new(get);
         gets.push((binding.to_owned(), get.clone()));
         get
     }
 
     /// The deadline of a `.get()` that starts now. Each timer is a call to the runtime, and another
     /// one to stop it.
-    fn deadline(&self) -> Shared<LocalBoxFuture<'static, ()>> {
+    fn deadline(&self) -> Once<()> {
         let now = self.environment.now();
         let mut last = self.deadline.borrow_mut();
-        match last.as_ref().filter(|(then, _)| *then == now).and_then(|(_, it)| it.upgrade()) {
+        match last.as_ref().filter(|(then, _)| *then == now).and_then(|(_, it)| Once::upgrade(it)) {
             Some(deadline) => deadline,
             None => {
-                let deadline = self.environment.delay(GET_TIMEOUT).shared();
-                *last = deadline.downgrade().map(|weak| (now, weak));
+                let deadline = Once::new(self.environment.delay(GET_TIMEOUT));
+                *last = Some((now, deadline.downgrade()));
                 deadline
             }
         }

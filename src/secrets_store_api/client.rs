@@ -130,7 +130,7 @@ impl<T: Transport> Client<T> {
         }
         let source = GetSecret { store: store.clone(), secret: secret.clone() };
         let source = self.run(&source).await?;
-        let answer = self.send(duplicate.like(&source)?).await?;
+        let answer = self.send(duplicate.like(&source.scopes)?).await?;
         Ok(DuplicateSecret::read(answer.status, answer.retry_after.as_deref(), &answer.body)?)
     }
 

@@ -457,17 +457,17 @@ impl Operation for GetQuota {
 }
 
 impl DuplicateSecret {
-    /// The request for a duplicate that has its source's scopes, whatever they are: also one that
+    /// The request for a duplicate that has its source's `scopes`, whatever they are: also one that
     /// this version does not know. Its own are not looked at.
     ///
     /// # Errors
     ///
     /// As [`request`](Operation::request).
-    pub fn like(&self, source: &SecretMetadata) -> Result<Request, Invalid> {
+    pub fn like(&self, scopes: &[Scope]) -> Result<Request, Invalid> {
         let mut check = Check::default();
         check.name("name", &self.name);
         check.done()?;
-        Ok(self.request_with(&source.scopes))
+        Ok(self.request_with(scopes))
     }
 
     fn request_with(&self, scopes: &[Scope]) -> Request {

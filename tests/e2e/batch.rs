@@ -124,8 +124,11 @@ pub fn a_batch_for_a_public_upstream_needs_no_token(stage: &Stage) {
 
 pub fn a_batch_that_is_malformed_or_too_large_is_refused(stage: &Stage) {
     let send = |body: &str| stage.stubs.gateway("POST", "/batch").bearer(TOKEN).body(body).send();
-    send("{").is_refused(400, 40001, "not valid JSON (line 1, column 1)");
-    send("").is_refused(400, 40001, "not valid JSON (line 1, column 0)");
+    send("{").is_refused(400, 40001, "not valid JSON (line 1, column 2)");
+    send("").is_refused(400, 40001, "not valid JSON");
+    // The runtime's own message would quote it.
+    send("{5ecret}").is_refused(400, 40001, "not valid JSON (line 1, column 2)");
+    send("[x5ecret]").is_refused(400, 40001, "not valid JSON");
     send(r#"{"requests":[{"upstream":"bearer"},{}]}"#).is_refused(
         400,
         40001,

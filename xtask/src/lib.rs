@@ -10,6 +10,7 @@ pub mod http;
 pub mod process;
 pub mod prompt;
 pub mod rotate;
+pub mod size;
 pub mod store;
 pub mod storm;
 pub mod test;

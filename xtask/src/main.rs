@@ -3,7 +3,7 @@
 use std::{alloc::System, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, build, deploy, dev, doctor, process, rotate, storm, test};
+use xtask::{bench, build, deploy, dev, doctor, process, rotate, size, storm, test};
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes what is freed: `dev` runs the local REST API, `doctor` has an API token, `rotate` a new value.
@@ -52,6 +52,8 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+    /// How large the upload is, and what makes it so
+    Size,
     /// The Worker into build/: the build command of wrangler.toml
     Build,
     /// Compares every binding of wrangler.toml with the store, and says how to mend what is wrong.
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         Command::Test => test::run(),
         Command::Storm { seconds, seed } => storm::run(seconds, seed),
         Command::Bench { quick, only } => bench::run(quick, only.as_deref()),
+        Command::Size => size::run(),
         Command::Build => build::run(),
         // Its failure is a code of its own: 1 says that something is wrong with what it looked at.
         Command::Doctor(options) => match doctor::run(&options) {

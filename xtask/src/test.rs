@@ -4,7 +4,7 @@ use std::{process::Command, time::Instant};
 
 use anyhow::Result;
 
-use crate::{build, process, root, step, tools::Tools};
+use crate::{build, process, root, size, step, tools::Tools};
 
 /// Runs every check; stops at the first that fails.
 ///
@@ -29,6 +29,7 @@ pub fn run() -> Result<()> {
         process::run("documentation", &mut command, "The messages are above")
     })?;
     timed("build", || build::with(&tools))?;
+    timed("size", || size::check(&tools))?;
     timed("tests", || {
         let mend = "The failures are above; `cargo test --test e2e -- NAME` runs one alone";
         cargo("tests", &["test", "--workspace", "--locked"], mend)

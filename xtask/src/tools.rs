@@ -17,6 +17,8 @@ use crate::{build, process, root, step};
 const OLDEST_NODE: (u32, u32) = (22, 12);
 const NODE: &str = "24.21.0";
 
+const TWIGGY: &str = "0.8.0";
+
 /// What the Worker is compiled for.
 pub const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -99,6 +101,15 @@ impl Tools {
     /// `wasm-bindgen`.
     pub fn wasm_bindgen(&self) -> Command {
         self.command(self.bin.join("wasm-bindgen"))
+    }
+
+    /// `twiggy`, which tells what makes Wasm large. Nothing else needs it, so it is fetched here.
+    ///
+    /// # Errors
+    ///
+    /// What could not be fetched.
+    pub fn ensure_twiggy(&self) -> Result<PathBuf> {
+        Ok(ensure_cargo_tool(&cache_folder()?, "twiggy", "twiggy", TWIGGY)?.join("twiggy"))
     }
 
     /// `workerd`, the runtime itself and not the script that starts it.
@@ -230,15 +241,19 @@ fn ensure_wasm_target() -> Result<()> {
     )
 }
 
-/// wasm-bindgen, compiled from source into a folder of the cache.
+/// wasm-bindgen's command line.
 fn ensure_wasm_bindgen(cache: &Path) -> Result<PathBuf> {
-    let version = locked_version("wasm-bindgen")?;
-    let folder = cache.join(format!("wasm-bindgen-{version}"));
+    ensure_cargo_tool(cache, "wasm-bindgen-cli", "wasm-bindgen", &locked_version("wasm-bindgen")?)
+}
+
+/// A program of a package, compiled from source into a folder of the cache: the folder it is in.
+fn ensure_cargo_tool(cache: &Path, package: &str, program: &str, version: &str) -> Result<PathBuf> {
+    let folder = cache.join(format!("{program}-{version}"));
     let bin = folder.join("bin");
-    if bin.join("wasm-bindgen").is_file() {
+    if bin.join(program).is_file() {
         return Ok(bin);
     }
-    step(&format!("wasm-bindgen {version}, by cargo: a minute or two, once"));
+    step(&format!("{program} {version}, by cargo: a minute or two, once"));
     // Kept until all is built, so that a run that was stopped goes on where it was.
     let target = folder.join("target");
     process::run(
@@ -247,7 +262,7 @@ fn ensure_wasm_bindgen(cache: &Path) -> Result<PathBuf> {
             // It compiles in half the time so, and runs for a second or two.
             .args(["install", "--locked", "--debug", "--root"])
             .arg(&folder)
-            .arg(format!("wasm-bindgen-cli@{version}"))
+            .arg(format!("{package}@{version}"))
             .env("CARGO_TARGET_DIR", &target)
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env_remove("RUSTFLAGS")

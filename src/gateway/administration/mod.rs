@@ -13,8 +13,7 @@ use futures::{
     try_join,
 };
 use secrets_store_api::{
-    ApiError, ExposeSecret as _, GetSecret, Operation as _, Reported, Request as Sent,
-    SecretMetadata,
+    ExposeSecret as _, GetSecret, Operation as _, Reported, Request as Sent, Scope,
 };
 use worker::{
     Delay, Env,
@@ -132,8 +131,8 @@ async fn admit_and_ask(
             let source =
                 GetSecret { store: duplicate.store.clone(), secret: duplicate.secret.clone() };
             let answer = api.ask(source.request()?).await?;
-            match metadata(&answer).await? {
-                Some(source) => api.ask(duplicate.like(&source)?).await?,
+            match scopes(&answer).await? {
+                Some(scopes) => api.ask(duplicate.like(&scopes)?).await?,
                 // There is no such secret, say: the API has answered.
                 None => answer,
             }
@@ -156,13 +155,17 @@ async fn read(target: &Target<'_>, request: &Request) -> Result<Asked, Refused> 
     target.read(&text.expose_secret())
 }
 
-/// What an answer tells of a secret; `None` where the API refuses to, and the answer can still be read.
+/// The scopes of the secret that an answer tells of; `None` where the API refuses to, and the answer can
+/// still be read.
 ///
 /// # Errors
 ///
 /// 502 for what is no answer of the API: handed back, it would pass for the answer to the operation.
 /// 504 for one that does not end.
-async fn metadata(answer: &Response) -> Result<Option<SecretMetadata>, Failure> {
+async fn scopes(answer: &Response) -> Result<Option<Vec<Scope>>, Failure> {
+    if !answer.ok() {
+        return Ok(None);
+    }
     let broken = |_| Refusal::UpstreamUnreachable.because("the API's answer broke off");
     let copy = answer.clone().map_err(broken)?;
     let body = pin!(runtime::read_body(copy.body(), MAX_METADATA));
@@ -172,13 +175,11 @@ async fn metadata(answer: &Response) -> Result<Option<SecretMetadata>, Failure> 
             return Err(Refusal::UpstreamTimedOut.because("the API's answer took too long"));
         }
     };
-    let body = body.map(|body| body.to_vec()).unwrap_or_default();
-    match GetSecret::read(answer.status(), None, &body) {
-        Ok(secret) => Ok(Some(secret)),
-        Err(ApiError::NotAnAnswer { .. }) if answer.ok() => Err(Refusal::UpstreamUnreachable
-            .because("the API's answer about the secret is none of its own: is base_url right?")),
-        Err(_) => Ok(None),
-    }
+    let text = body.and_then(|body| runtime::text(&body)).map(String::from).unwrap_or_default();
+    parse::scopes_of(&text).ok_or_else(|| {
+        Refusal::UpstreamUnreachable
+            .because("the API's answer about the secret is none of its own: is base_url right?")
+    })
 }
 
 /// The API, as this request may ask it.

@@ -264,18 +264,19 @@ impl Entry {
         // A null is a wish: to have no value, say. No operation hears it, but that a new secret may
         // well have no comment.
         let is_new = known.contains(&"name");
-        for (name, field) in entry.entries()? {
+        for (name, field) in fields.all() {
             let is_heard = is_new && name == "comment";
-            field.check(is_heard || !field.value().is_null(), "must not be null");
+            field.check(is_heard || !field.is_null(), "must not be null");
         }
-        let text = |name: &str| fields.optionally(name, |it| it.text().map(str::to_owned));
+        let text = |name: &str| fields.optionally(name, |it| it.text());
         // First read everything, so that every mistake is noted; then give up on any.
         let name = text("name");
         let value = text("value");
-        let scopes = fields.optionally("scopes", |it| it.list(|word| word.text().map(scope)));
+        let scopes =
+            fields.optionally("scopes", |it| it.list(|word| word.text().map(|it| scope(&it))));
         let comment = text("comment");
         let secret_ids = fields.optionally("secret_ids", |it| {
-            it.list(|id| SecretId::parse(id.text()?).or_else(|| id.mistake("is not an id")))
+            it.list(|id| SecretId::parse(&id.text()?).or_else(|| id.mistake("is not an id")))
         });
         Some(Self {
             name: name?,
@@ -292,8 +293,8 @@ fn read(body: &str, known: &[&str]) -> Result<Vec<Entry>, Refused> {
     if json::values(body) > MAX_VALUES {
         return Err(Refusal::TooLarge.because("too many values in the body").into());
     }
-    let entries = json::read("", body, |root| {
-        if root.value().is_array() {
+    let entries = json::read_text("", body, |root| {
+        if root.is_list() {
             root.list(|entry| Entry::read(&entry, known))
         } else {
             Some(vec![Entry::read(root, known)?])
@@ -315,6 +316,24 @@ fn read_one(body: &str, known: &[&str]) -> Result<Entry, Refused> {
 
 fn is_list(body: &str) -> bool {
     body.trim_start().starts_with('[')
+}
+
+/// The scopes of the secret in an answer of the API's: `None` where it is no such answer, and none of
+/// them where the API says that there is no success.
+pub fn scopes_of(answer: &str) -> Option<Option<Vec<Scope>>> {
+    let read = |root: &Reader<'_>| {
+        let envelope = root.any_fields()?;
+        match envelope.required("success")?.to_json().as_str() {
+            "true" => {}
+            "false" => return Some(None),
+            _ => return None,
+        }
+        let secret = envelope.required("result")?.any_fields()?;
+        secret.required("name")?;
+        let scopes = secret.optionally("scopes", |it| it.list(|word| word.text()))?;
+        Some(Some(scopes.unwrap_or_default().iter().map(|it| Scope::from(it.as_str())).collect()))
+    };
+    json::read_text("", answer, read).ok()
 }
 
 /// A scope; what is none is told with the other mistakes of its operation.
@@ -462,6 +481,32 @@ mod tests {
         ] {
             let expected = (method, path_and_query.to_owned(), body.to_owned());
             assert_eq!(sent(method, path_and_query, body), expected);
+        }
+    }
+
+    #[test]
+    fn the_scopes_of_a_secret_are_read_from_its_answer() {
+        let scopes = |answer: &str| {
+            let scopes = scopes_of(answer)?;
+            Some(scopes.map(|it| it.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")))
+        };
+        let told = |words: &str| Some(Some(words.to_owned()));
+        let secret =
+            r#"{"success":true,"errors":[],"result":{"name":"a","scopes":["workers","new"]}}"#;
+        assert_eq!(scopes(secret), told("workers new"));
+        assert_eq!(scopes(r#"{"success":true,"result":{"name":"a"}}"#), told(""));
+        assert_eq!(scopes(r#"{"success":false,"errors":[{"code":1001}]}"#), Some(None));
+        for answer in [
+            "",
+            "<html>",
+            "{}",
+            r#"{"result":{"scopes":[]}}"#,
+            r#"{"success":true,"result":[]}"#,
+            r#"{"success":true,"result":{"scopes":[]}}"#,
+            r#"{"success":true,"result":{"name":"a","scopes":"workers"}}"#,
+            r#"{"success":true,"result":{"name":"a","scopes":[7]}}"#,
+        ] {
+            assert_eq!(scopes(answer), None, "{answer}");
         }
     }
 

@@ -1,0 +1,148 @@
+//! A future that runs once, for all who wait for it.
+
+use std::{
+    cell::RefCell,
+    mem,
+    pin::Pin,
+    rc::{Rc, Weak},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Wake, Waker},
+};
+
+use futures::future::LocalBoxFuture;
+
+/// A future of which each clone answers with the same output.
+///
+/// It is `futures::future::Shared` for one thread. That one wakes also the task that has just polled it
+/// to its end: for each secret another turn of the whole request.
+pub struct Once<T>(Rc<RefCell<State<T>>>);
+
+/// A [`Once`] that it does not keep alive.
+pub type WeakOnce<T> = Weak<RefCell<State<T>>>;
+
+pub enum State<T> {
+    Running(LocalBoxFuture<'static, T>, Arc<Waiting>),
+    Done(T),
+}
+
+impl<T> Once<T> {
+    pub fn new(future: LocalBoxFuture<'static, T>) -> Self {
+        Self(Rc::new(RefCell::new(State::Running(future, Arc::default()))))
+    }
+
+    pub fn downgrade(&self) -> WeakOnce<T> {
+        Rc::downgrade(&self.0)
+    }
+
+    /// The future, if one who waits has kept it.
+    pub fn upgrade(weak: &WeakOnce<T>) -> Option<Self> {
+        weak.upgrade().map(Self)
+    }
+}
+
+impl<T> Clone for Once<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Clone> Future for Once<T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let mut state = self.0.borrow_mut();
+        let (future, waiting) = match &mut *state {
+            State::Running(future, waiting) => (future, waiting),
+            State::Done(output) => return Poll::Ready(output.clone()),
+        };
+        waiting.add(context.waker());
+        // Not with the waker of this task alone, which may be dropped before the others.
+        let waker = Waker::from(waiting.clone());
+        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+        if let Poll::Ready(output) = &polled {
+            waiting
+                .take()
+                .into_iter()
+                .filter(|it| !it.will_wake(context.waker()))
+                .for_each(Waker::wake);
+            *state = State::Done(output.clone());
+        }
+        polled
+    }
+}
+
+/// The tasks that wait.
+#[derive(Default)]
+pub struct Waiting(Mutex<Vec<Waker>>);
+
+impl Waiting {
+    fn add(&self, waker: &Waker) {
+        let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !wakers.iter().any(|it| it.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+    }
+
+    fn take(&self) -> Vec<Waker> {
+        mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        self.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::{FutureExt as _, channel::oneshot};
+
+    use super::*;
+
+    /// Counts how often a task was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn all_who_wait_are_woken_once_and_get_the_output() {
+        let (sender, receiver) = oneshot::channel();
+        let future = async { receiver.await.unwrap() }.boxed_local();
+        let once = Once::<u8>::new(future);
+        let tasks: [Arc<Woken>; 3] = Default::default();
+        let poll = |once: &mut Once<u8>, task: &Arc<Woken>| {
+            let waker = Waker::from(task.clone());
+            once.poll_unpin(&mut Context::from_waker(&waker))
+        };
+        let mut each = [once.clone(), once.clone(), once.clone()];
+        for (once, task) in each.iter_mut().zip(&tasks) {
+            assert!(poll(once, task).is_pending() && poll(once, task).is_pending());
+        }
+        drop(once);
+        sender.send(7).unwrap();
+        // Also where the last one to ask has gone.
+        for (once, task) in each.iter_mut().zip(&tasks).take(2) {
+            assert_eq!(task.0.load(Ordering::SeqCst), 1);
+            assert_eq!(poll(once, task), Poll::Ready(7));
+            assert_eq!(poll(once, task), Poll::Ready(7));
+            assert_eq!(task.0.load(Ordering::SeqCst), 1);
+        }
+    }
+
+    #[test]
+    fn a_weak_one_keeps_nothing() {
+        let once = Once::new(async { 7 }.boxed_local());
+        let weak = once.downgrade();
+        assert_eq!(Once::upgrade(&weak).unwrap().now_or_never(), Some(7));
+        drop(once);
+        assert!(Once::upgrade(&weak).is_none());
+    }
+}
