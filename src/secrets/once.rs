@@ -13,8 +13,9 @@ use futures::future::LocalBoxFuture;
 
 /// A future of which each clone answers with the same output.
 ///
-/// It is `futures::future::Shared` for one thread. That one wakes also the task that has just polled it
-/// to its end: for each secret another turn of the whole request.
+/// It is `futures::future::Shared` for one thread, and for a task that waits for many at once and polls
+/// them all whenever one is done: those that nothing has happened to answer at once. And it does not
+/// wake the task that has just polled it to its end, which would be another turn for each secret.
 pub struct Once<T>(Rc<RefCell<State<T>>>);
 
 /// A [`Once`] that it does not keep alive.
@@ -55,7 +56,9 @@ impl<T: Clone> Future for Once<T> {
             State::Running(future, waiting) => (future, waiting),
             State::Done(output) => return Poll::Ready(output.clone()),
         };
-        waiting.add(context.waker());
+        if !waiting.has_news_for(context.waker()) {
+            return Poll::Pending;
+        }
         // Not with the waker of this task alone, which may be dropped before the others.
         let waker = Waker::from(waiting.clone());
         let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
@@ -71,16 +74,19 @@ impl<T: Clone> Future for Once<T> {
     }
 }
 
-/// The tasks that wait.
+/// The tasks that wait: each of them has asked since the future was last woken.
 #[derive(Default)]
 pub struct Waiting(Mutex<Vec<Waker>>);
 
 impl Waiting {
-    fn add(&self, waker: &Waker) {
+    /// Notes that a task waits; whether it has to ask the future, since it has not yet.
+    fn has_news_for(&self, waker: &Waker) -> bool {
         let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !wakers.iter().any(|it| it.will_wake(waker)) {
+        let is_new = !wakers.iter().any(|it| it.will_wake(waker));
+        if is_new {
             wakers.push(waker.clone());
         }
+        is_new
     }
 
     fn take(&self) -> Vec<Waker> {
@@ -135,6 +141,24 @@ mod tests {
             assert_eq!(poll(once, task), Poll::Ready(7));
             assert_eq!(task.0.load(Ordering::SeqCst), 1);
         }
+    }
+
+    #[test]
+    fn it_is_asked_only_when_something_has_happened() {
+        let asked = Rc::new(std::cell::Cell::new(0));
+        let (count, task) = (asked.clone(), Arc::<Woken>::default());
+        let mut once = Once::new(
+            std::future::poll_fn(move |_| {
+                count.set(count.get() + 1);
+                Poll::<()>::Pending
+            })
+            .boxed_local(),
+        );
+        let waker = Waker::from(task);
+        for _ in 0..3 {
+            assert!(once.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        }
+        assert_eq!(asked.get(), 1);
     }
 
     #[test]

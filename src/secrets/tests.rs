@@ -8,8 +8,7 @@ use std::{
 };
 
 use futures::{
-    FutureExt as _, executor::block_on, future::LocalBoxFuture, join, pending, poll,
-    task::noop_waker_ref,
+    FutureExt as _, executor::block_on, future::LocalBoxFuture, join, poll, task::noop_waker_ref,
 };
 use serde::Deserialize;
 
@@ -38,6 +37,7 @@ struct FakeState {
     in_flight: Cell<usize>,
     most_in_flight: Cell<usize>,
     time_is_up: Cell<bool>,
+    sleepers: RefCell<Vec<std::task::Waker>>,
     now: Cell<u64>,
     delays: Cell<usize>,
     longest_delay: Cell<Duration>,
@@ -60,6 +60,12 @@ impl Fake {
         Secrets::new(self.clone())
     }
 
+    /// Ends every delay.
+    fn end_time(&self) {
+        self.0.time_is_up.set(true);
+        self.0.sleepers.take().into_iter().for_each(std::task::Waker::wake);
+    }
+
     fn gets(&self) -> Vec<&'static str> {
         self.0.gets.borrow().clone()
     }
@@ -78,11 +84,13 @@ impl Environment for Fake {
         self.0.longest_delay.set(duration);
         self.0.delays.set(self.0.delays.get() + 1);
         let state = self.0.clone();
-        async move {
-            while !state.time_is_up.get() {
-                pending!();
+        std::future::poll_fn(move |context| {
+            if state.time_is_up.get() {
+                return std::task::Poll::Ready(());
             }
-        }
+            state.sleepers.borrow_mut().push(context.waker().clone());
+            std::task::Poll::Pending
+        })
         .boxed_local()
     }
 
@@ -165,7 +173,7 @@ fn gets_that_start_together_have_one_deadline_and_a_later_one_its_own() {
         futures::pin_mut!(c);
         assert!(poll!(c.as_mut()).is_pending());
         assert_eq!(fake.0.delays.get(), 2);
-        fake.0.time_is_up.set(true);
+        fake.end_time();
         let (a, b, c) = join!(a, b, c);
         assert!(
             [a, b, c].iter().all(|it| it.as_ref().is_err_and(|it| it.kind == ErrorKind::TimedOut))
@@ -183,7 +191,7 @@ fn a_get_that_hangs_fails_when_its_time_is_up() {
         assert!(get.as_mut().poll(&mut context).is_pending());
     }
     assert_eq!(fake.0.longest_delay.get(), GET_TIMEOUT);
-    fake.0.time_is_up.set(true);
+    fake.end_time();
     let std::task::Poll::Ready(result) = get.as_mut().poll(&mut context) else {
         panic!("it hangs on");
     };
