@@ -130,6 +130,7 @@ trials! {
         a_value_changed_over_rest_is_used_by_the_next_request,
         a_secret_that_is_created_and_deleted_over_rest_comes_and_goes,
         the_second_printed_curl_line_creates_a_secret,
+        each_request_is_one_readable_line,
         the_curl_lines_of_the_docs_answer_as_they_say,
         a_second_dev_finds_free_ports_and_ends_all_it_started,
         plain_npx_wrangler_works_after_the_first_run;
