@@ -20,7 +20,8 @@ const NODE: &str = "24.21.0";
 /// What the Worker is compiled for.
 pub const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
-const TRY_AGAIN: &str = "Is the network there? Run the command again: it goes on where it stopped";
+const TRY_AGAIN: &str = "Its message is above. Is the network there, and npm's registry the right one (`npm \
+                         config get registry`)? Then run the command again: it goes on where it stopped";
 
 /// The tools, all of them there.
 #[derive(Debug, Clone)]
@@ -78,7 +79,12 @@ impl Tools {
     /// A command that finds the tools.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(root()).env("PATH", &self.path).env("WRANGLER_SEND_METRICS", "false");
+        command
+            .current_dir(root())
+            .env("PATH", &self.path)
+            .env("WRANGLER_SEND_METRICS", "false")
+            // Where a caller is in the world is asked for on the internet, and not needed here.
+            .env("CLOUDFLARE_CF_FETCH_ENABLED", "false");
         command
     }
 
@@ -142,7 +148,7 @@ fn ensure_node(cache: &Path) -> Result<Option<PathBuf>> {
     let version = process::output(
         "asking Node.js for its version",
         Command::new("node").arg("--version"),
-        "Install Node.js with npm",
+        "Install Node.js with npm: any version, a newer one is fetched where wrangler needs it",
     )?;
     if parse_version(&version).is_some_and(|version| version >= OLDEST_NODE) {
         return Ok(None);
@@ -217,7 +223,7 @@ fn ensure_wasm_target() -> Result<()> {
     let sysroot = process::output(
         "asking rustc for its folder",
         Command::new("rustc").args(["--print", "sysroot"]),
-        "Install Rust with rustup",
+        "Install Rust by rustup (https://rustup.rs)",
     )?;
     if Path::new(sysroot.trim()).join("lib/rustlib").join(WASM_TARGET).is_dir() {
         return Ok(());
