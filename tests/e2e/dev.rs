@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     net::{Ipv4Addr, TcpListener, TcpStream},
     process::Command,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
@@ -286,34 +285,6 @@ pub fn each_request_is_one_readable_line(stage: &Stage) {
     let others = ["POST /healthz 405", "not-for-the-log", "\"request_id\"", "\u{1b}"];
     for told in others {
         assert!(!log.iter().any(|line| line.contains(told)), "{told} in {log:#?}");
-    }
-}
-
-pub fn the_curl_lines_of_the_docs_answer_as_they_say(stage: &Stage) {
-    let _turn = stage.dev.turn();
-    let docs = fs::read_to_string(xtask::root().join("docs/rest-api.md")).unwrap();
-    let (_, operations) = docs.split_once("## The operations").unwrap();
-    let (operations, _) = operations.split_once("## Official clients").unwrap();
-    let blocks = operations.split("```sh\n").skip(1).map(|it| it.split("```").next().unwrap());
-    let script = blocks.collect::<String>().replace("127.0.0.1:8787", &stage.dev.address()[7..]);
-    // 200, or what the comment says.
-    let said = script.lines().filter(|line| line.starts_with("curl ")).map(|line| {
-        line.split_once("# ").map_or("200", |(_, comment)| comment.split(':').next().unwrap())
-    });
-    let mut shell = Command::new("sh");
-    shell.args([
-        "-euc",
-        &format!("curl() {{ command curl -sS -w '\n%{{http_code}}\n' \"$@\"; }}\n{script}"),
-    ]);
-    let printed = process::output("the lines of docs/rest-api.md", &mut shell, "").unwrap();
-    let is_status = |line: &&str| line.len() == 3 && line.parse::<u16>().is_ok();
-    let answered: Vec<_> = printed.lines().filter(is_status).collect();
-    assert_eq!(answered, said.collect::<Vec<_>>(), "{printed}");
-    // Each status but 200 comes with the message that the comment names.
-    for message in
-        script.lines().filter_map(|line| Some(line.split_once("# ")?.1.split_once(": ")?.1))
-    {
-        assert!(printed.contains(message), "no {message} in {printed}");
     }
 }
 
