@@ -139,6 +139,11 @@ impl Dev {
         store::local(&stage.tools, self.state.path()).unwrap()
     }
 
+    /// The first line of its log that there is, or comes, with this in it.
+    pub fn line_with(&self, text: &str) -> String {
+        self.log.wait_for(text)
+    }
+
     /// All that it printed, but for the line with the token in it.
     pub fn log(&self) -> Vec<String> {
         let lines = self.log.lines();
@@ -275,7 +280,7 @@ pub fn each_request_is_one_readable_line(stage: &Stage) {
         .header("x-request-id", "one-readable-line")
         .send();
     assert_eq!(answer.status, 405);
-    let line = stage.dev.log.wait_for("request one-readable-line");
+    let line = stage.dev.line_with("request one-readable-line");
     let (time, rest) = line.split_once("  ").unwrap();
     assert!(time.len() == 9 && time.ends_with('Z'), "{line}");
     let (status, rest) = rest.split_once(" ms  ").unwrap();

@@ -34,6 +34,9 @@ pub fn the_lines_of_the_docs_do_as_they_say(stage: &Stage) {
         let blocks = blocks.filter(|it| !it.starts_with("cargo xtask dev "));
         run(stage, file, &blocks.collect::<String>());
     }
+    // The rotation's, of Try it.
+    let line = stage.dev.line_with("retries 1");
+    assert!(line.contains("200 ") && line.contains("caller GATEWAY_TOKEN"), "{line}");
 }
 
 /// Runs lines, and compares what each `curl` answers with its comment: the status and the message, or

@@ -117,7 +117,7 @@ impl Served {
             }
         }
         if self.retries > 0 {
-            line.push_str("  refused, then tried with the fallback");
+            let _ = write!(line, "  retries {}", self.retries);
         }
         let _ = write!(line, "  request {}", self.request_id);
         Some(line)

@@ -245,6 +245,9 @@ fn ensure_wasm_bindgen(cache: &Path) -> Result<PathBuf> {
         return Ok(bin);
     }
     step(&format!("wasm-bindgen {version}, by cargo: a minute or two, once"));
+    // Else cargo says that the folder should be on PATH.
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths(env::split_paths(&path).chain([bin.clone()]))?;
     // Kept until all is built, so that a run that was stopped goes on where it was.
     let target = folder.join("target");
     process::run(
@@ -254,6 +257,7 @@ fn ensure_wasm_bindgen(cache: &Path) -> Result<PathBuf> {
             .args(["install", "--locked", "--debug", "--root"])
             .arg(&folder)
             .arg(format!("wasm-bindgen-cli@{version}"))
+            .env("PATH", path)
             .env("CARGO_TARGET_DIR", &target)
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env_remove("RUSTFLAGS")
