@@ -1,9 +1,23 @@
 //! A Cloudflare Worker that keeps API credentials in Secrets Store and lends them to callers one
 //! request at a time.
 //!
-//! [`secrets`] is the part to reuse; [`secrets_store_api`] is the REST API, and a package of its own.
-//! The rest is the gateway: `router` says which way a request goes, `gateway` what happens on it,
-//! `config` what can be set, `response` what the Worker itself answers.
+//! To read secrets in a Worker of your own, begin with [`secrets`]: it teaches each pattern of the
+//! binding API, and its folder is there to be copied. [`secrets_store_api`], a package of its own, is
+//! for whoever creates and rotates secrets over REST.
+//!
+//! To see the gateway run: `cargo xtask dev`, which prints a `curl` line that works. `README.md` goes
+//! on from there, and `docs/` has every setting.
+//!
+//! To read its code, follow a request:
+//!
+//! | module | what it knows |
+//! | --- | --- |
+//! | this one | the two events, start and fetch |
+//! | `router` | which way a request goes, and the one log line |
+//! | `config` | what can be set, and what is wrong with it |
+//! | `gateway` | callers, credentials, forwarding, batches; `/readyz` and the REST API for admins |
+//! | `response` | every answer of the Worker's own, with its code |
+//! | `runtime` | the JavaScript side: all else decides over plain values |
 
 mod allocator;
 mod config;

@@ -2,8 +2,10 @@
 //!
 //! A `[[secrets_store_secrets]]` entry in `wrangler.toml` puts an object on `env`. The value is not
 //! on it: it comes from an asynchronous `get()`, which throws when the secret cannot be had. This
-//! module makes of that a typed API with four patterns, each a few lines to call. There is no HTTP
-//! in it and nothing of the gateway around it, so that you can copy the folder into your own Worker.
+//! module makes of that a typed API, each pattern a few lines to call. There is no HTTP in it and
+//! nothing of the gateway around it, so that you can copy the folder into your own Worker: the
+//! gateway's README has what it stands on, its `docs/binding-api.md` the anti-patterns and the most
+//! common error messages.
 //!
 //! # One secret
 //!
@@ -28,6 +30,26 @@
 //! [`get`](Secrets::get) wants a value that a header can carry unchanged, so that a line break from a
 //! file is found at once. [`get_text`](Secrets::get_text) takes any text, a PEM key say, and
 //! [`get_json`](Secrets::get_json) parses it.
+//!
+//! # Errors
+//!
+//! Each way to fail is an [`ErrorKind`] of its own, whose text names the binding and what mends it. It is
+//! for the log; the caller is told that the configuration is wrong, and no more.
+//!
+//! ```no_run
+//! # use secrets_store_gateway::secrets::{Secret, Secrets};
+//! # use worker::{Response, Result, console_error};
+//! # async fn call_upstream(key: &Secret) -> Result<Response> { Response::empty() }
+//! # async fn example(secrets: Secrets) -> Result<Response> {
+//! match secrets.get("API_KEY").await {
+//!     Ok(key) => call_upstream(&key).await,
+//!     Err(error) => {
+//!         console_error!("{error}"); // binding `API_KEY`: the store has no such secret; …
+//!         Response::error("Configuration error", 500)
+//!     }
+//! }
+//! # }
+//! ```
 //!
 //! # Fallback
 //!

@@ -21,6 +21,7 @@ mod client;
 mod clients;
 mod credentials;
 mod dev;
+mod docs;
 mod failures;
 mod memory;
 mod page;
@@ -130,9 +131,13 @@ trials! {
         a_value_changed_over_rest_is_used_by_the_next_request,
         a_secret_that_is_created_and_deleted_over_rest_comes_and_goes,
         the_second_printed_curl_line_creates_a_secret,
-        the_curl_lines_of_the_docs_answer_as_they_say,
+        each_request_is_one_readable_line,
         a_second_dev_finds_free_ports_and_ends_all_it_started,
         plain_npx_wrangler_works_after_the_first_run;
+    docs: the_lines_of_the_docs_do_as_they_say,
+        the_upstream_of_the_readme_is_one_that_doctor_finds_right,
+        every_message_that_settings_md_names_is_one_that_there_is,
+        every_link_of_the_docs_leads_somewhere;
     failures: every_way_to_fail_answers_500_and_names_no_value,
         the_fallback_is_used_when_the_primary_fails,
         the_fallback_is_not_asked_for_while_the_primary_works,

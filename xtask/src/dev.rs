@@ -17,7 +17,7 @@ use toml::Value;
 use crate::{
     build, demo,
     process::Process,
-    root, step,
+    requests, root, step,
     store::{self, Development},
     tools::Tools,
 };
@@ -31,11 +31,12 @@ const START: Duration = Duration::from_secs(60);
 ///
 /// What failed, and what to do about it.
 pub fn run(port: u16, state: &Path) -> Result<()> {
+    // A mistake in a file is told before the minutes that tools may take.
+    let development = Development::read()?;
     let tools = Tools::ensure()?;
     build::with(&tools)?;
     let state = path::absolute(root().join(state))?;
     fs::create_dir_all(&state).with_context(|| format!("cannot make {}", state.display()))?;
-    let development = Development::read()?;
     let there = development.seed(&store::local(&tools, &state)?, &state)?;
 
     let demo = Demo::start(&development)?;
@@ -45,17 +46,25 @@ pub fn run(port: u16, state: &Path) -> Result<()> {
     wrangler
         .args(["dev", "--ip", "127.0.0.1", "--show-interactive-dev-session=false"])
         .args(["--port", &free_port(port).to_string(), "--persist-to"])
-        .arg(&state);
+        .arg(&state)
+        // Its lines are read here before they are shown.
+        .env_remove("FORCE_COLOR")
+        .env("NO_COLOR", "1");
     let demo = demo.as_ref().and_then(|it| it.settings_elsewhere(&development));
     let api_elsewhere = api.as_ref().and_then(|it| it.settings_elsewhere(&development));
     for variable in [demo, api_elsewhere].iter().flatten() {
         wrangler.args(["--var", variable]);
     }
-    let (sender, lines) = mpsc::channel();
+    let (printed, to_show) = mpsc::channel();
+    let (shown, lines) = mpsc::channel();
     let mut process = Process::start_with_lines(&mut wrangler, move |line| {
-        println!("{line}");
-        let _ = sender.send(line.to_owned());
+        let _ = printed.send(line.to_owned());
     })?;
+    thread::spawn(move || {
+        requests::show(&to_show, |line| {
+            let _ = shown.send(line);
+        });
+    });
     let address = wait_until_it_answers(&lines, &mut process)?;
     println!("{}", how_to_try(&address, &development, api.is_some(), &there));
 
@@ -196,16 +205,29 @@ fn how_to_try(gateway: &str, development: &Development, has_api: bool, there: &[
              -H 'Authorization: Bearer {token}' -d '{body}'\n\n"
         ))
     };
+    let page = development.secrets_store_api().and_then(|api| {
+        let admin = &development.secret_name(api.caller?)?;
+        Some(format!(
+            "Or open {gateway} in a browser: the state of every binding, for who enters the value \
+             of {admin} in secrets.dev.toml.\n\n"
+        ))
+    });
     format!(
-        "\nThe gateway runs on {gateway}. In another terminal:\n\n{call}\n\n{}\
-         Change src/ or wrangler.toml, and it is built or read anew. Ctrl-C ends everything.\n",
-        create().unwrap_or_default()
+        "\nThe gateway runs on {gateway}. In another terminal:\n\n{call}\n\n{}{}\
+         A line for each request follows. Change src/ or wrangler.toml, and it is built or read anew.\n\
+         Ctrl-C ends everything.\n",
+        create().unwrap_or_default(),
+        page.unwrap_or_default(),
     )
 }
 
 /// The port, or 0 for any other if it is taken.
 fn free_port(port: u16) -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_or(0, |_| port)
+    let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    if !is_free {
+        eprintln!("    port {port} is taken: another one, which is told below");
+    }
+    if is_free { port } else { 0 }
 }
 
 /// Waits for wrangler's word that it listens, and then for the Worker's first answer.
@@ -236,7 +258,11 @@ fn answers(address: &str) -> bool {
     let ask = || {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "GET /healthz HTTP/1.1\r\nHost: {address}\r\nX-Request-Id: {}\r\nConnection: close\r\n\r\n",
+            requests::PROBE
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         std::io::Result::Ok(answer.starts_with("HTTP/1.1 200"))

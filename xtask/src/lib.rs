@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod http;
 pub mod process;
 pub mod prompt;
+pub mod requests;
 pub mod rotate;
 pub mod size;
 pub mod store;

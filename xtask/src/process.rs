@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -54,11 +54,9 @@ impl Process {
         for (name, _) in env::vars_os().filter(|(name, _)| is_of_this_package(name)) {
             command.env_remove(name);
         }
-        let child = command
-            .stdin(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("cannot start {}", program(command)))?;
+        let child = command.stdin(Stdio::null()).process_group(0).spawn().with_context(|| {
+            format!("cannot start {} (is it installed, and on PATH?)", program(command))
+        })?;
         let group = Pid::from_child(&child);
         running.push(group);
         Ok(Self { child, group })
@@ -138,7 +136,7 @@ impl Drop for Process {
 pub fn run(what: &str, command: &mut Command, mend: &str) -> Result<()> {
     Process::start(command)
         .and_then(|mut process| process.wait())
-        .with_context(|| format!("{what} failed ({}). {mend}", line(command)))
+        .map_err(|why| failed(what, command, &why, mend))
 }
 
 /// Runs `command` to its end and answers what it prints to standard output.
@@ -147,7 +145,13 @@ pub fn run(what: &str, command: &mut Command, mend: &str) -> Result<()> {
 ///
 /// As [`run`]; the message has what it printed to standard error.
 pub fn output(what: &str, command: &mut Command, mend: &str) -> Result<String> {
-    collect(command).with_context(|| format!("{what} failed ({}). {mend}", line(command)))
+    collect(command).map_err(|why| failed(what, command, &why, mend))
+}
+
+/// What was to be done, how and why it failed, and at the end what mends it, where it is looked for.
+fn failed(what: &str, command: &Command, why: &anyhow::Error, mend: &str) -> anyhow::Error {
+    let mend = if mend.is_empty() { String::new() } else { format!("\n\n{mend}.") };
+    anyhow!("{what} failed: {why:#}\n\n  {}{mend}", line(command))
 }
 
 fn collect(command: &mut Command) -> Result<String> {

@@ -108,20 +108,23 @@ impl Development {
         })
     }
 
+    /// The name in the store of a binding's secret.
+    pub fn secret_name(&self, binding: &str) -> Option<&str> {
+        let bound = self.config.secrets_store_secrets.iter().find(|it| it.binding == binding)?;
+        Some(&bound.secret_name)
+    }
+
     /// The development value of a binding.
     ///
     /// # Errors
     ///
     /// Where there is none.
     pub fn value(&self, binding: &str) -> Result<&str> {
-        let bound = self.config.secrets_store_secrets.iter().find(|it| it.binding == binding);
-        let bound = bound.with_context(|| {
+        let name = self.secret_name(binding).with_context(|| {
             format!("wrangler.toml has no [[secrets_store_secrets]] with binding = \"{binding}\"")
         })?;
-        let value = self.values.get(&bound.secret_name).with_context(|| {
-            format!("{DEVELOPMENT_SECRETS} has no value for {}", bound.secret_name)
-        })?;
-        Ok(value)
+        let value = self.values.get(name);
+        Ok(value.with_context(|| format!("{DEVELOPMENT_SECRETS} has no value for {name}"))?)
     }
 
     /// The stores that are bound.
@@ -223,7 +226,9 @@ pub fn names(local: &LocalStore, state: &Path, store: &str) -> Result<Vec<String
 }
 
 fn read<T: for<'de> Deserialize<'de>>(file: &str) -> Result<T> {
-    let text =
-        fs::read_to_string(root().join(file)).with_context(|| format!("cannot read {file}"))?;
-    toml::from_str(&text).with_context(|| format!("mistake in {file}"))
+    let text = fs::read_to_string(root().join(file)).with_context(|| {
+        format!("cannot read {file} (`git restore {file}` brings the one back that was committed)")
+    })?;
+    toml::from_str(&text)
+        .with_context(|| format!("mistake in {file}; correct it at the place shown"))
 }

@@ -22,7 +22,8 @@ const TWIGGY: &str = "0.8.0";
 /// What the Worker is compiled for.
 pub const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
-const TRY_AGAIN: &str = "Is the network there? Run the command again: it goes on where it stopped";
+const TRY_AGAIN: &str = "Its message is above. Is the network there, and npm's registry the right one (`npm \
+                         config get registry`)? Then run the command again: it goes on where it stopped";
 
 /// The tools, all of them there.
 #[derive(Debug, Clone)]
@@ -80,7 +81,12 @@ impl Tools {
     /// A command that finds the tools.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(root()).env("PATH", &self.path).env("WRANGLER_SEND_METRICS", "false");
+        command
+            .current_dir(root())
+            .env("PATH", &self.path)
+            .env("WRANGLER_SEND_METRICS", "false")
+            // Where a caller is in the world is asked for on the internet, and not needed here.
+            .env("CLOUDFLARE_CF_FETCH_ENABLED", "false");
         command
     }
 
@@ -153,7 +159,7 @@ fn ensure_node(cache: &Path) -> Result<Option<PathBuf>> {
     let version = process::output(
         "asking Node.js for its version",
         Command::new("node").arg("--version"),
-        "Install Node.js with npm",
+        "Install Node.js with npm: any version, a newer one is fetched where wrangler needs it",
     )?;
     if parse_version(&version).is_some_and(|version| version >= OLDEST_NODE) {
         return Ok(None);
@@ -228,7 +234,7 @@ fn ensure_wasm_target() -> Result<()> {
     let sysroot = process::output(
         "asking rustc for its folder",
         Command::new("rustc").args(["--print", "sysroot"]),
-        "Install Rust with rustup",
+        "Install Rust by rustup (https://rustup.rs)",
     )?;
     if Path::new(sysroot.trim()).join("lib/rustlib").join(WASM_TARGET).is_dir() {
         return Ok(());
@@ -254,6 +260,9 @@ fn ensure_cargo_tool(cache: &Path, package: &str, program: &str, version: &str) 
         return Ok(bin);
     }
     step(&format!("{program} {version}, by cargo: a minute or two, once"));
+    // Else cargo says that the folder should be on PATH.
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths(env::split_paths(&path).chain([bin.clone()]))?;
     // Kept until all is built, so that a run that was stopped goes on where it was.
     let target = folder.join("target");
     process::run(
@@ -263,6 +272,7 @@ fn ensure_cargo_tool(cache: &Path, package: &str, program: &str, version: &str) 
             .args(["install", "--locked", "--debug", "--root"])
             .arg(&folder)
             .arg(format!("{package}@{version}"))
+            .env("PATH", path)
             .env("CARGO_TARGET_DIR", &target)
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env_remove("RUSTFLAGS")

@@ -260,7 +260,7 @@ impl Found<'_> {
         };
         for mistake in &settings.mistakes {
             let what = format!("{}: {}", mistake.path, mistake.what);
-            let mend = "correct it in wrangler.toml; the README has every field".to_owned();
+            let mend = "correct it in wrangler.toml; docs/settings.md has every field".to_owned();
             self.add(Kind::Malformed, None, what, mend);
         }
         let mut meant = BTreeSet::new();

@@ -230,8 +230,10 @@ impl Rotation<'_> {
 
     fn tell_end(&self, direction: Direction) {
         let Pair { binding, fallback, is_token, .. } = self.pair;
-        let env = self.options.env.as_ref().map(|it| format!(" --env {}", word(it)));
-        let tail = format!("npx wrangler tail{}", env.unwrap_or_default());
+        let tail = self.options.env.as_ref().map_or_else(
+            || "cargo xtask dev".to_owned(),
+            |env| format!("npx wrangler tail --env {}", word(env)),
+        );
         let (finish, undo) = (self.command("--finish"), self.command("--undo"));
         println!(
             "{}",
