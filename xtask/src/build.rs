@@ -58,7 +58,7 @@ const FEATURES: [&str; 7] = [
 /// What wasm-opt does: small code, and no names, a sixth of the size. What it would inline compresses
 /// worse than the call, and functions compress better beside their like: 4 % and 3 % of the upload.
 const OPTIMIZE: [&str; 8] = [
-    "-Oz",
+    "-Os",
     "--always-inline-max-function-size=0",
     "--flexible-inline-max-function-size=0",
     "--one-caller-inline-max-function-size=0",
