@@ -1,7 +1,7 @@
 //! A Cloudflare Worker that keeps API credentials in Secrets Store and lends them to callers one
 //! request at a time.
 //!
-//! [`secrets`] is the part to reuse; [`secrets_store_api`] is the REST API, and a package of its own.
+//! [`secrets`] is the part to reuse; `secrets_store_api` is the REST API, and a package of its own.
 //! The rest is the gateway: `router` says which way a request goes, `gateway` what happens on it,
 //! `config` what can be set, `response` what the Worker itself answers.
 

@@ -3,7 +3,9 @@
 use std::{alloc::System, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, build, deploy, dev, doctor, process, rotate, storm, test};
+use xtask::{bench, build, deploy, dev, doctor, process, test};
+#[cfg(feature = "rest-api")]
+use xtask::{rotate, storm};
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes what is freed: `dev` runs the local REST API, `doctor` has an API token, `rotate` a new value.
@@ -34,6 +36,7 @@ enum Command {
     Test,
     /// Generated requests, valid and hostile, at the real runtime, while secrets change and upstreams
     /// misbehave; checks each answer, and tells what it tried
+    #[cfg(feature = "rest-api")]
     Storm {
         /// For how long
         #[arg(long, value_name = "N", default_value_t = 120)]
@@ -74,6 +77,7 @@ enum Command {
     /// Works through the running Worker's REST API, as an admin: the token is read from
     /// GATEWAY_ADMIN_TOKEN, or asked for. The new value is asked for, or read from standard input.
     /// Broken off anywhere, it is run again and goes on; --undo goes back.
+    #[cfg(feature = "rest-api")]
     Rotate(rotate::Options),
 }
 
@@ -82,6 +86,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Dev { port, persist_to } => dev::run(port, &persist_to),
         Command::Test => test::run(),
+        #[cfg(feature = "rest-api")]
         Command::Storm { seconds, seed } => storm::run(seconds, seed),
         Command::Bench { quick, only } => bench::run(quick, only.as_deref()),
         Command::Build => build::run(),
@@ -97,6 +102,7 @@ fn main() -> ExitCode {
             Ok(false) => return ExitCode::from(3),
             Err(error) => Err(error),
         },
+        #[cfg(feature = "rest-api")]
         Command::Rotate(options) => rotate::run(&options),
     };
     match result {
