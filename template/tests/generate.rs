@@ -1,0 +1,91 @@
+//! Projects made of this template by cargo-generate itself, of the working tree as it is: with all parts,
+//! and with none. What each is to do is what is run in it here; `cargo xtask test` in one does the rest.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "in a test, a panic is how a claim fails"
+)]
+
+mod common;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use crate::common::{cargo, copy_of_the_sources};
+
+/// A project, with these answers to what is asked for.
+fn generate(folder: &TempDir, name: &str, answers: &[&str]) -> PathBuf {
+    let template = folder.path().join("template");
+    copy_of_the_sources(&template);
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "--quiet", "--locked", "--example", "cargo-generate"]);
+    command.arg("--manifest-path").arg(common::root().join("template/Cargo.toml")).arg("--");
+    command.arg("generate").arg("--path").arg(&template).arg("--destination").arg(folder.path());
+    command.args(["--name", name, "--vcs", "none", "--silent", "--allow-commands"]);
+    command.args(answers.iter().flat_map(|it| ["--define", it]));
+    // It wants to know who the author is.
+    let output = command.env("USER", "somebody").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    folder.path().join(name)
+}
+
+/// What a project is to be, whatever it has of the template.
+fn works(project: &Path, name: &str) {
+    for gone in ["cargo-generate.toml", "template", ".ci", ".git", "CHANGELOG.md", "target"] {
+        assert!(!project.join(gone).exists(), "{gone} is the template's own");
+    }
+    let manifest = fs::read_to_string(project.join("Cargo.toml")).unwrap();
+    assert!(manifest.contains(&format!("name = \"{name}\"")), "{manifest}");
+    for (file, text) in common::texts(project) {
+        let is_cache = file.ends_with("xtask/src/tools.rs");
+        assert!(is_cache || !text.contains("secrets-store-gateway"), "{}", file.display());
+        assert!(!text.contains("feature = \"template\""), "{}", file.display());
+    }
+    cargo(project, &["fmt", "--all", "--check"]);
+    cargo(
+        project,
+        &["clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--", "-Dwarnings"],
+    );
+    cargo(project, &["doc", "--quiet", "--workspace", "--no-deps", "--locked"]);
+    let wasm = ["--target", "wasm32-unknown-unknown"];
+    cargo(project, &[&["build", "--quiet", "--lib", "--release", "--locked"], &wasm[..]].concat());
+    cargo(project, &["test", "--quiet", "--workspace", "--lib", "--locked"]);
+}
+
+#[test]
+fn a_project_with_all_parts_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = generate(&folder, "my-gateway", &[]);
+    works(&project, "my-gateway");
+    for kept in ["local-api", "src/gateway/administration", "xtask/src/demo.rs"] {
+        assert!(project.join(kept).exists(), "{kept} is part of it");
+    }
+}
+
+#[test]
+fn a_project_without_the_parts_that_can_be_left_out_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = generate(&folder, "bare", &["demo=false", "rest_api=false"]);
+    works(&project, "bare");
+    for gone in ["local-api", "src/gateway/administration", "xtask/src/demo.rs", "docs/rest-api.md"]
+    {
+        assert!(!project.join(gone).exists(), "{gone} was to be left out");
+    }
+    for (file, text) in common::texts(&project) {
+        for left in ["feature = \"demo\"", "feature = \"rest-api\"", "local_api", "rest-api.md)"] {
+            assert!(!text.contains(left), "{left} in {}", file.display());
+        }
+    }
+    let wrangler = fs::read_to_string(project.join("wrangler.toml")).unwrap();
+    assert!(!wrangler.contains("SECRETS_STORE_API") && !wrangler.contains("demo"), "{wrangler}");
+    let values = fs::read_to_string(project.join("secrets.dev.toml")).unwrap();
+    assert!(!values.contains("dev-only"), "nothing is bound: {values}");
+    assert!(wrangler.contains("[env.production.vars.UPSTREAMS.example]"), "{wrangler}");
+}
