@@ -16,24 +16,23 @@ use std::{
     process::Command,
 };
 
-use tempfile::TempDir;
-
-use crate::common::{cargo, copy_of_the_sources};
+use crate::common::{cargo, copy_of_the_sources, empty_folder};
 
 /// A project, with these answers to what is asked for.
-fn generate(folder: &TempDir, name: &str, answers: &[&str]) -> PathBuf {
-    let template = folder.path().join("template");
+fn generate(name: &str, answers: &[&str]) -> PathBuf {
+    let folder = empty_folder(name);
+    let template = folder.join("template");
     copy_of_the_sources(&template);
     let mut command = Command::new(env!("CARGO"));
     command.args(["run", "--quiet", "--locked", "--example", "cargo-generate"]);
     command.arg("--manifest-path").arg(common::root().join("template/Cargo.toml")).arg("--");
-    command.arg("generate").arg("--path").arg(&template).arg("--destination").arg(folder.path());
+    command.arg("generate").arg("--path").arg(&template).arg("--destination").arg(&folder);
     command.args(["--name", name, "--vcs", "none", "--silent", "--allow-commands"]);
     command.args(answers.iter().flat_map(|it| ["--define", it]));
     // It wants to know who the author is.
     let output = command.env("USER", "somebody").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    folder.path().join(name)
+    folder.join(name)
 }
 
 /// What a project is to be, whatever it has of the template.
@@ -61,8 +60,7 @@ fn works(project: &Path, name: &str) {
 
 #[test]
 fn a_project_with_all_parts_works() {
-    let folder = tempfile::tempdir().unwrap();
-    let project = generate(&folder, "my-gateway", &[]);
+    let project = generate("my-gateway", &[]);
     works(&project, "my-gateway");
     for kept in ["local-api", "src/gateway/administration", "xtask/src/demo.rs"] {
         assert!(project.join(kept).exists(), "{kept} is part of it");
@@ -71,8 +69,7 @@ fn a_project_with_all_parts_works() {
 
 #[test]
 fn a_project_without_the_parts_that_can_be_left_out_works() {
-    let folder = tempfile::tempdir().unwrap();
-    let project = generate(&folder, "bare", &["demo=false", "rest_api=false"]);
+    let project = generate("bare", &["demo=false", "rest_api=false"]);
     works(&project, "bare");
     for gone in ["local-api", "src/gateway/administration", "xtask/src/demo.rs", "docs/rest-api.md"]
     {
@@ -88,4 +85,25 @@ fn a_project_without_the_parts_that_can_be_left_out_works() {
     let values = fs::read_to_string(project.join("secrets.dev.toml")).unwrap();
     assert!(!values.contains("dev-only"), "nothing is bound: {values}");
     assert!(wrangler.contains("[env.production.vars.UPSTREAMS.example]"), "{wrangler}");
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_changed() {
+    let folder = empty_folder("refused");
+    common::copy("Cargo.lock", &folder, "Cargo.lock");
+    let refuses = |name: &str, told: &str| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_template"));
+        program.args(["--name", name, "--demo", "true", "--rest-api", "true"]);
+        let output = program.current_dir(&folder).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains(told), "{name}: {error}");
+        assert!(folder.join("Cargo.lock").is_file());
+    };
+    for name in ["My", "1st", "a_b", "a-", "", "ü", &"a".repeat(64)] {
+        refuses(name, "cannot be a Worker's name");
+    }
+    refuses("local-api", "is the name of a package that is used here");
+    // It would change a clone, and not a copy of it.
+    fs::create_dir(folder.join(".git")).unwrap();
+    refuses("my-gateway", "this is a git clone");
 }

@@ -7,7 +7,7 @@ mod common;
 
 use std::fs;
 
-use crate::common::{cargo, copy, root, sources};
+use crate::common::{cargo, copy, empty_folder, root, sources};
 
 /// The official template's `src/lib.rs`, with one secret.
 const HELLO_WORLD: &str = r#"
@@ -42,7 +42,18 @@ release = false
 
 [lib]
 crate-type = ["cdylib"]
+
+# It stands in a folder of ours, and is none of our workspace.
+[workspace]
+
 "#;
+
+/// The workspace's profile, so that the dependencies are not compiled once more with another.
+fn profile() -> String {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (_, profile) = manifest.split_once("[profile.release]").unwrap();
+    format!("[profile.release]{profile}")
+}
 
 /// The README's lines on what the module stands on.
 fn dependencies() -> String {
@@ -56,8 +67,7 @@ fn dependencies() -> String {
 
 #[test]
 fn the_module_works_in_a_worker_of_its_own() {
-    let folder = tempfile::tempdir().unwrap();
-    let worker = folder.path();
+    let worker = &empty_folder("hello-world");
     let module = |it: &String| it.starts_with("src/secrets/");
     for file in sources().iter().filter(|it| module(it)) {
         copy(file, worker, file);
@@ -68,7 +78,7 @@ fn the_module_works_in_a_worker_of_its_own() {
     // With the versions that everything else is tested with.
     copy("Cargo.lock", worker, "Cargo.lock");
     fs::write(worker.join("src/lib.rs"), HELLO_WORLD).unwrap();
-    fs::write(worker.join("Cargo.toml"), format!("{MANIFEST}\n{}", dependencies())).unwrap();
+    fs::write(worker.join("Cargo.toml"), [MANIFEST, &dependencies(), &profile()].concat()).unwrap();
 
     let wasm = ["--target", "wasm32-unknown-unknown"];
     cargo(worker, &[&["build", "--quiet", "--release", "--offline"], &wasm[..]].concat());

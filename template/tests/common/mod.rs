@@ -11,6 +11,15 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
+/// An empty folder with this name, always the same, so that cargo writes over what it compiled there
+/// before. It stays, to be looked at.
+pub fn empty_folder(name: &str) -> PathBuf {
+    let folder = root().join("target/projects").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
 /// The sources as they are now: what git knows, and what it would be told of.
 pub fn sources() -> Vec<String> {
     let output = Command::new("git")
