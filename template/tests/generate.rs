@@ -28,6 +28,8 @@ fn generate(name: &str, answers: &[&str]) -> PathBuf {
     command.arg("--manifest-path").arg(common::root().join("template/Cargo.toml")).arg("--");
     command.arg("generate").arg("--path").arg(&template).arg("--destination").arg(&folder);
     command.args(["--name", name, "--vcs", "none", "--silent", "--allow-commands"]);
+    // It is below this workspace, and no member of it.
+    command.arg("--no-workspace");
     command.args(answers.iter().flat_map(|it| ["--define", it]));
     // It wants to know who the author is.
     let output = command.env("USER", "somebody").output().unwrap();
@@ -47,15 +49,23 @@ fn works(project: &Path, name: &str) {
         assert!(is_cache || !text.contains("secrets-store-gateway"), "{}", file.display());
         assert!(!text.contains("feature = \"template\""), "{}", file.display());
     }
-    cargo(project, &["fmt", "--all", "--check"]);
-    cargo(
-        project,
-        &["clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--", "-Dwarnings"],
-    );
+    compiles(project);
     cargo(project, &["doc", "--quiet", "--workspace", "--no-deps", "--locked"]);
     let wasm = ["--target", "wasm32-unknown-unknown"];
     cargo(project, &[&["build", "--quiet", "--lib", "--release", "--locked"], &wasm[..]].concat());
     cargo(project, &["test", "--quiet", "--workspace", "--lib", "--locked"]);
+}
+
+fn compiles(project: &Path) {
+    cargo(project, &["fmt", "--all", "--check"]);
+    let lints = ["clippy", "--quiet", "--workspace", "--all-targets", "--locked"];
+    cargo(project, &[&lints[..], &["--", "-Dwarnings"]].concat());
+}
+
+#[test]
+fn each_part_may_be_left_out_alone() {
+    compiles(&generate("no-demo", &["demo=false"]));
+    compiles(&generate("no-rest", &["rest_api=false"]));
 }
 
 #[test]

@@ -98,6 +98,7 @@ impl Dev {
     }
 
     /// A request for the REST API, by the admin.
+    #[cfg(feature = "demo")]
     #[cfg(feature = "rest-api")]
     pub fn administer(&self, method: &str, path: &str) -> Call {
         let path = format!("/client/v4/accounts/{ZEROS}/secrets_store/stores/{ZEROS}{path}");
@@ -105,6 +106,7 @@ impl Dev {
     }
 
     /// The id of a secret.
+    #[cfg(feature = "demo")]
     #[cfg(feature = "rest-api")]
     pub fn id_of(&self, name: &str) -> String {
         let listed = self.administer("GET", &format!("/secrets?search={name}")).send().json();
