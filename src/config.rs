@@ -59,8 +59,10 @@ pub enum Callers {
 #[derive(Debug)]
 pub struct SecretsStoreApi {
     /// `https://api.cloudflare.com/client/v4`, or a stand-in.
+    #[allow(dead_code, reason = "without the feature `rest-api` nobody asks there")]
     pub base_url: BaseUrl,
     /// The only account that is spoken to.
+    #[allow(dead_code, reason = "without the feature `rest-api` nobody asks there")]
     pub account_id: String,
     /// The binding of the account's API token.
     pub token: String,

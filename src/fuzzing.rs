@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64ct::{Base64, Encoding as _};
 use percent_encoding::percent_decode_str;
+#[cfg(feature = "rest-api")]
 use secrets_store_api::{
     ApiError, CreateSecrets, CreateStore, DeleteSecret, DeleteSecrets, DeleteStore,
     DuplicateSecret, ExposeSecret as _, GetQuota, GetSecret, GetStore, ListSecrets, ListStores,
@@ -23,13 +24,14 @@ use secrets_store_api::{
 use serde_json::Value;
 use worker::Url;
 
+#[cfg(feature = "rest-api")]
+use crate::gateway::administration::{
+    Refused,
+    parse::{Asked, Target},
+};
 use crate::{
     config::{Callers, Settings, Upstream},
     gateway::{
-        administration::{
-            Refused,
-            parse::{Asked, Target},
-        },
         batch,
         caller::{PLACES, Shown, mentions, places},
         credential::{Carrier, Credential, Placed, Placement, is_header_name, with_parameter},
@@ -394,6 +396,7 @@ fn is_replaced(before: &str, name: &str, value: &str, pair: &str) {
 
 /// A request for the REST API: a line of its method and what comes after `…/secrets_store`, and its
 /// body.
+#[cfg(feature = "rest-api")]
 pub fn administration(input: &[u8]) {
     let [first, body] = lines(input);
     let (method, path_and_query) = first.split_once(' ').unwrap_or((first, ""));
@@ -405,6 +408,7 @@ pub fn administration(input: &[u8]) {
     read_administration(method, path_and_query, &marked(body));
 }
 
+#[cfg(feature = "rest-api")]
 fn read_administration(method: &str, path_and_query: &str, body: &str) {
     let target = Target::of(method, path_and_query);
     match target.and_then(|target| target.read(body)) {
@@ -443,6 +447,7 @@ fn read_administration(method: &str, path_and_query: &str, body: &str) {
 }
 
 /// What is sent has the values that were given, and nothing that was not.
+#[cfg(feature = "rest-api")]
 fn is_body_of(sent: &str, given: &str) {
     let sent: Value = serde_json::from_str(sent).expect("what is sent is JSON");
     let given: Value = serde_json::from_str(given).expect("what was read is JSON");
@@ -462,6 +467,7 @@ fn is_body_of(sent: &str, given: &str) {
 }
 
 /// An answer of the REST API: a line of its status and its `Retry-After`, and its body.
+#[cfg(feature = "rest-api")]
 pub fn answers(input: &[u8]) {
     let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
     let (first, body) = input.split_at(end);
@@ -486,6 +492,7 @@ pub fn answers(input: &[u8]) {
     assert_eq!(page.map(|(items, _)| items), list);
 }
 
+#[cfg(feature = "rest-api")]
 fn answers_to<O: Operation>(status: u16, retry_after: Option<&str>, body: &[u8]) {
     let envelope: Value = serde_json::from_slice(body).unwrap_or_default();
     let says = envelope.get("success").and_then(Value::as_bool);
@@ -555,6 +562,7 @@ pub fn routes(input: &[u8]) {
             return;
         }
         Route::Proxy(upstream, rest) => format!("/proxy/{}{rest}", upstream.name),
+        #[cfg(feature = "rest-api")]
         Route::SecretsStoreApi(_, account, rest) => {
             assert!(!account.contains(['/', '?']), "{account}");
             format!("/client/v4/accounts/{account}/secrets_store{rest}")
@@ -649,13 +657,15 @@ mod tests {
     type Claim = fn(&[u8]);
 
     /// Every target, by the name of its corpus.
-    const TARGETS: [(&str, Claim); 9] = [
+    const TARGETS: &[(&str, Claim)] = &[
         ("settings", settings),
         ("path", path),
         ("batch", batch),
         ("tokens", tokens),
         ("credentials", credentials),
+        #[cfg(feature = "rest-api")]
         ("administration", administration),
+        #[cfg(feature = "rest-api")]
         ("answers", answers),
         ("headers", headers),
         ("routes", routes),
@@ -664,7 +674,7 @@ mod tests {
     #[test]
     fn every_claim_holds_for_the_whole_corpus() {
         let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
-        for (name, target) in TARGETS {
+        for &(name, target) in TARGETS {
             assert!(fuzz.join(format!("fuzz_targets/{name}.rs")).is_file(), "{name} is not fuzzed");
             let mut count = 0;
             for file in fs::read_dir(fuzz.join("corpus").join(name)).unwrap() {

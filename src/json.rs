@@ -239,6 +239,7 @@ pub fn list(items: Vec<String>) -> String {
 
 /// How many values a JSON text has at the most, lists and tables included: told before it is parsed,
 /// since each value costs memory, however short it is.
+#[cfg(feature = "rest-api")]
 pub fn values(text: &str) -> usize {
     let mut count = 1;
     let mut is_in_string = false;

@@ -2,7 +2,7 @@
 //! request at a time.
 //!
 //! To read secrets in a Worker of your own, begin with [`secrets`]: it teaches each pattern of the
-//! binding API, and its folder is there to be copied. [`secrets_store_api`], a package of its own, is
+//! binding API, and its folder is there to be copied. `secrets_store_api`, a package of its own, is
 //! for whoever creates and rotates secrets over REST.
 //!
 //! To see the gateway run: `cargo xtask dev`, which prints a `curl` line that works. `README.md` goes

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+#[cfg(feature = "rest-api")]
 use secrets_store_api::Reported;
 
 use crate::{
@@ -106,6 +107,7 @@ impl Refusal {
 
     /// The answer for a client of the Secrets Store REST API: the envelope in full, as that API has
     /// it, and before our own error what the API itself says to the same, which such a client knows.
+    #[cfg(feature = "rest-api")]
     pub fn answer_in_full(&self, reported: &[Reported]) -> Answer {
         let mut errors: Vec<String> =
             reported.iter().map(|it| error(it.code, &it.message)).collect();
@@ -223,6 +225,7 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "rest-api")]
     #[test]
     fn a_client_of_the_rest_api_gets_its_envelope_in_full() {
         let errors = |refusal: Refusal, reported: &[Reported]| {

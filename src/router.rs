@@ -5,13 +5,14 @@ use worker::{
     web_sys::{Request, Response},
 };
 
+#[cfg(feature = "rest-api")]
 use crate::{
-    config::{SecretsStoreApi, Settings, Upstream},
-    gateway::{
-        self, Call, Progress,
-        administration::{self, Refused},
-        batch, readiness,
-    },
+    config::SecretsStoreApi,
+    gateway::administration::{self, Refused},
+};
+use crate::{
+    config::{Settings, Upstream},
+    gateway::{self, Call, Progress, batch, readiness},
     json::quoted,
     log,
     response::{Answer, Failure, Refusal},
@@ -37,6 +38,7 @@ pub enum Route<'a> {
     /// An upstream, and what comes after its name.
     Proxy(&'a Upstream, &'a str),
     /// The REST API: its settings, the account in the path, and what comes after `secrets_store`.
+    #[cfg(feature = "rest-api")]
     SecretsStoreApi(&'a SecretsStoreApi, &'a str, &'a str),
     /// None that there is.
     Unknown,
@@ -66,12 +68,13 @@ pub async fn respond(request: Request, env: Env) -> Response {
     };
     let route = Route::of(host, path_and_query, settings);
     let served = match mistakes {
+        // A client of the REST API gets the envelope that it knows.
+        #[cfg(feature = "rest-api")]
+        Some(mistakes) if secrets_store_path(path_and_query).is_some() => {
+            Served::refused_in_full(Refusal::Configuration.because(mistakes).into())
+        }
         Some(mistakes) if !matches!(route, Route::Root | Route::Health) => {
-            let failure = Refusal::Configuration.because(mistakes);
-            match secrets_store_path(path_and_query) {
-                Some(_) => Served::refused_in_full(failure.into()),
-                None => Served::refused(failure),
-            }
+            Served::refused(Refusal::Configuration.because(mistakes))
         }
         _ => route.serve(&request, host, settings, env).await,
     };
@@ -113,10 +116,13 @@ impl<'a> Route<'a> {
             let (name, rest) = split_segment(rest);
             return settings.upstream(name).map_or(Self::Unknown, |it| Self::Proxy(it, rest));
         }
-        match (&settings.secrets_store_api, secrets_store_path(path_and_query)) {
-            (Some(api), Some((account, rest))) => Self::SecretsStoreApi(api, account, rest),
-            _ => Self::Unknown,
+        #[cfg(feature = "rest-api")]
+        if let Some(api) = &settings.secrets_store_api
+            && let Some((account, rest)) = secrets_store_path(path_and_query)
+        {
+            return Self::SecretsStoreApi(api, account, rest);
         }
+        Self::Unknown
     }
 
     fn name(&self) -> &'static str {
@@ -126,6 +132,7 @@ impl<'a> Route<'a> {
             Self::Readiness => "readyz",
             Self::Batch => "batch",
             Self::Proxy(..) => "proxy",
+            #[cfg(feature = "rest-api")]
             Self::SecretsStoreApi(..) => "secrets_store_api",
             Self::Unknown => "unknown",
         }
@@ -136,7 +143,7 @@ impl<'a> Route<'a> {
         let allowed = match self {
             Self::Root | Self::Health | Self::Readiness => "GET, HEAD",
             Self::Batch => "POST",
-            Self::Proxy(..) | Self::SecretsStoreApi(..) | Self::Unknown => "",
+            _ => "",
         };
         if !allowed.is_empty() && !allowed.split(", ").any(|method| method == request.method()) {
             return Served::refused(Refusal::MethodNotAllowed(allowed.to_owned()).into());
@@ -177,6 +184,7 @@ impl<'a> Route<'a> {
                     Err(failure) => Served { progress, ..Served::refused(failure) },
                 }
             }
+            #[cfg(feature = "rest-api")]
             Self::SecretsStoreApi(api, account, path_and_query) => {
                 let call = administration::Call { api, account, path_and_query, request, host };
                 let gateway::Outcome { progress, result } =
@@ -201,6 +209,7 @@ impl Served {
     }
 
     /// The same, for a client of the REST API.
+    #[cfg(feature = "rest-api")]
     fn refused_in_full(refused: Refused) -> Self {
         let answered = Self::answered(&refused.answer());
         Self { failure: Some(refused.failure), ..answered }
@@ -214,6 +223,7 @@ pub fn split_url(url: &str) -> (&str, &str) {
 }
 
 /// The account in a path of the REST API, and what comes after `secrets_store`.
+#[cfg(feature = "rest-api")]
 fn secrets_store_path(path_and_query: &str) -> Option<(&str, &str)> {
     let (account, rest) = split_segment(path_and_query.strip_prefix("/client/v4/accounts/")?);
     let (name, rest) = split_segment(rest.strip_prefix('/')?);
@@ -251,6 +261,7 @@ mod tests {
         let (host, path_and_query) = split_url(url);
         match Route::of(host, path_and_query, &settings) {
             Route::Proxy(upstream, rest) => format!("{} {rest}", upstream.name),
+            #[cfg(feature = "rest-api")]
             Route::SecretsStoreApi(_, account, rest) => format!("api of {account} {rest}"),
             route => route.name().to_owned(),
         }
@@ -277,6 +288,15 @@ mod tests {
             ("//", "unknown"),
             ("", "unknown"),
             ("/healthz/", "unknown"),
+        ] {
+            assert_eq!(route(&format!("http://gateway.example:8787{path}")), name, "{path}");
+        }
+    }
+
+    #[cfg(feature = "rest-api")]
+    #[test]
+    fn a_path_of_the_rest_api_leads_to_it() {
+        for (path, name) in [
             ("/client/v4/accounts/0a/secrets_store/stores?page=1", "api of 0a /stores?page=1"),
             ("/client/v4/accounts/other/secrets_store/stores/", "api of other /stores/"),
             ("/client/v4/accounts//secrets_store/quota", "api of  /quota"),

@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use local_store::LocalStore;
+
 use crate::{
     answer::{self, ApiError},
     data::DataFile,
-    mirror::LocalStore,
     state::Account,
     warn,
 };

@@ -8,7 +8,6 @@ mod api;
 mod data;
 mod keeper;
 mod list;
-mod mirror;
 mod state;
 mod time;
 
@@ -23,10 +22,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use axum::Router;
+use local_store::LocalStore;
 use secrecy::SecretString;
 use tokio::{runtime, sync::oneshot, time::sleep};
-
-pub use mirror::LocalStore;
 
 use crate::{
     api::Shared,

@@ -11,7 +11,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, builder::NonEmptyStringValueParser};
-use local_api::{LocalStore, Options, Server};
+use local_api::{Options, Server};
+use local_store::LocalStore;
 use tokio::signal::unix::{SignalKind, signal};
 use zeroizing_alloc::ZeroAlloc;
 

@@ -1,5 +1,6 @@
 //! Lending credentials: who may call which upstream, what is attached, and the way there and back.
 
+#[cfg(feature = "rest-api")]
 pub mod administration;
 mod admission;
 pub mod batch;

@@ -1,15 +1,12 @@
 //! `cargo xtask dev`, used as its user would.
 
 use std::{
-    collections::BTreeSet,
     net::{Ipv4Addr, TcpListener, TcpStream},
     process::Command,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
 
-use local_api::LocalStore;
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use xtask::{
     doctor,
@@ -29,14 +26,15 @@ const START: Duration = Duration::from_secs(120);
 const TOLD: Duration = Duration::from_secs(10);
 
 /// The account and the store of the shipped settings.
-const ZEROS: &str = "00000000000000000000000000000000";
+#[cfg(feature = "rest-api")]
+pub const ZEROS: &str = "00000000000000000000000000000000";
 
 /// A running `cargo xtask dev`.
 pub struct Dev {
     process: Process,
     state: TempDir,
     /// The lines that it printed to be tried.
-    curls: [String; 2],
+    curls: Vec<String>,
     turn: Mutex<()>,
     log: Arc<Log>,
 }
@@ -83,10 +81,17 @@ impl Dev {
             },
         )
         .unwrap();
-        let curls = [(); 2].map(|()| {
-            curl.recv_timeout(START)
-                .unwrap_or_else(|_| panic!("`cargo xtask dev` did not start: {:#?}", log.lines()))
-        });
+        let printed: &[&str] = &[
+            "a call",
+            #[cfg(feature = "rest-api")]
+            "a new secret",
+        ];
+        let next = |what: &&str| {
+            curl.recv_timeout(START).unwrap_or_else(|_| {
+                panic!("`cargo xtask dev` printed no line for {what}: {:#?}", log.lines())
+            })
+        };
+        let curls = printed.iter().map(next).collect();
         Self { process, state, curls, turn: Mutex::new(()), log }
     }
 
@@ -100,16 +105,17 @@ impl Dev {
         self.address().rsplit(':').next().unwrap().parse().unwrap()
     }
 
-    fn call(&self, path: &str) -> Call {
+    pub fn call(&self, path: &str) -> Call {
         call("GET", &format!("{}{path}", self.address()))
     }
 
     /// What a line that it printed does: `curl URL -H 'NAME: VALUE' -d 'BODY'`.
-    fn run_curl(&self, line: usize) -> Answer {
-        let (command, rest) = self.curls[line].split_once(" -H '").unwrap();
-        let (header, rest) = rest.split_once('\'').unwrap();
-        let (name, value) = header.split_once(": ").unwrap();
+    pub fn run_curl(&self, line: usize) -> Answer {
+        let (command, rest) =
+            self.curls[line].split_once(" -H '").unwrap_or((&self.curls[line], ""));
         let url = command.strip_prefix("curl ").unwrap();
+        let Some((header, rest)) = rest.split_once('\'') else { return call("GET", url).send() };
+        let (name, value) = header.split_once(": ").unwrap();
         match rest.strip_prefix(" -d '").and_then(|it| it.strip_suffix('\'')) {
             None => call("GET", url).header(name, value).send(),
             Some(body) => call("POST", url).header(name, value).body(body).send(),
@@ -117,13 +123,17 @@ impl Dev {
     }
 
     /// A request for the REST API, by the admin.
-    fn administer(&self, method: &str, path: &str) -> Call {
+    #[cfg(feature = "demo")]
+    #[cfg(feature = "rest-api")]
+    pub fn administer(&self, method: &str, path: &str) -> Call {
         let path = format!("/client/v4/accounts/{ZEROS}/secrets_store/stores/{ZEROS}{path}");
         call(method, &format!("{}{path}", self.address())).bearer("dev-only-admin-token")
     }
 
     /// The id of a secret.
-    fn id_of(&self, name: &str) -> String {
+    #[cfg(feature = "demo")]
+    #[cfg(feature = "rest-api")]
+    pub fn id_of(&self, name: &str) -> String {
         let listed = self.administer("GET", &format!("/secrets?search={name}")).send().json();
         let found = listed["result"].as_array().unwrap().iter().find(|it| it["name"] == name);
         found.unwrap_or_else(|| panic!("no {name} in {listed}"))["id"].as_str().unwrap().to_owned()
@@ -135,7 +145,7 @@ impl Dev {
     }
 
     /// Its local store.
-    pub fn local(&self, stage: &Stage) -> LocalStore {
+    pub fn local(&self, stage: &Stage) -> store::LocalStore {
         store::local(&stage.tools, self.state.path()).unwrap()
     }
 
@@ -151,45 +161,6 @@ impl Dev {
     }
 }
 
-pub fn the_printed_curl_line_gets_the_upstreams_answer(stage: &Stage) {
-    let _turn = stage.dev.turn();
-    let answer = stage.dev.run_curl(0);
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.json()["path"], "/hello");
-    // The demo upstream answers to the right credential alone.
-    stage.dev.call("/proxy/demo/hello").bearer("wrong").send().is_unauthenticated();
-}
-
-pub fn readyz_finds_every_binding_of_the_shipped_settings(stage: &Stage) {
-    let _turn = stage.dev.turn();
-    let answer = stage.dev.call("/readyz").bearer("dev-only-admin-token").send();
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let bindings = answer.json()["result"]["bindings"].as_object().unwrap().clone();
-    let names: BTreeSet<&str> = bindings.keys().map(String::as_str).collect();
-    let development = Development::read().unwrap();
-    let bound = &development.config.secrets_store_secrets;
-    assert_eq!(names, bound.iter().map(|it| it.binding.as_str()).collect());
-    assert!(bindings.values().all(|binding| binding["state"] == "ok"), "{answer:?}");
-}
-
-pub fn readyz_tells_which_bindings_have_the_same_value(stage: &Stage) {
-    let _turn = stage.dev.turn();
-    let bindings = || {
-        let answer = stage.dev.call("/readyz").bearer("dev-only-admin-token").send();
-        answer.json()["result"]["bindings"].clone()
-    };
-    let before = bindings();
-    assert!(before.as_object().unwrap().values().all(|it| it["same_as"].is_null()), "{before}");
-    let local = stage.dev.local(stage);
-    let put = |value: &str| local.put(ZEROS, "api_key_previous", &value.into()).unwrap();
-    put("dev-only-api-key");
-    let during = bindings();
-    put("dev-only-api-key-previous");
-    let told = during.as_object().unwrap().values().filter(|it| !it["same_as"].is_null());
-    assert_eq!(told.count(), 1, "{during}");
-    assert_eq!(during["API_KEY_PREVIOUS"]["same_as"], "API_KEY");
-}
-
 pub fn doctor_finds_nothing_wrong_in_the_store_that_dev_has_filled(stage: &Stage) {
     let _turn = stage.dev.turn();
     let state = stage.dev.state.path();
@@ -198,80 +169,6 @@ pub fn doctor_finds_nothing_wrong_in_the_store_that_dev_has_filled(stage: &Stage
     // wrangler calls it a failure that a store is empty.
     let local = stage.dev.local(stage);
     assert!(local.names("11111111111111111111111111111111").unwrap().is_empty());
-}
-
-pub fn a_value_changed_with_wrangler_is_used_by_the_next_request(stage: &Stage) {
-    let _turn = stage.dev.turn();
-    let development = Development::read().unwrap();
-    let store = &development.config.secrets_store_secrets[0].store_id;
-    let local = stage.dev.local(stage);
-    let change = |name: &str, value: &str| {
-        local.put(store, name, &value.to_owned().into()).unwrap();
-    };
-    let call = |token: &str| stage.dev.call("/proxy/demo/hello").bearer(token).send();
-    // The caller's token.
-    assert_eq!(call("dev-only-gateway-token").status, 200);
-    change("gateway_token", "dev-only-new-token");
-    assert_eq!(call("dev-only-new-token").status, 200);
-    call("dev-only-gateway-token").is_unauthenticated();
-    change("gateway_token", "dev-only-gateway-token");
-    assert_eq!(call("dev-only-gateway-token").status, 200);
-    // The credential: the demo upstream refuses any but the first.
-    change("api_key", "dev-only-other-key");
-    assert_eq!(call("dev-only-gateway-token").status, 401);
-    change("api_key", "dev-only-api-key");
-    assert_eq!(call("dev-only-gateway-token").status, 200);
-}
-
-pub fn a_value_changed_over_rest_is_used_by_the_next_request(stage: &Stage) {
-    let _turn = stage.dev.turn();
-    let call = |token: &str| stage.dev.call("/proxy/demo/hello").bearer(token).send();
-    let secret = format!("/secrets/{}", stage.dev.id_of("gateway_token"));
-    let change = |value: &str| {
-        let body = format!(r#"{{"value":"{value}"}}"#);
-        let answer = stage.dev.administer("PATCH", &secret).body(body).send();
-        assert_eq!(answer.status, 200, "{answer:?}");
-    };
-    assert_eq!(call("dev-only-gateway-token").status, 200);
-    change("dev-only-rotated-token");
-    assert_eq!(call("dev-only-rotated-token").status, 200);
-    call("dev-only-gateway-token").is_unauthenticated();
-    change("dev-only-gateway-token");
-    assert_eq!(call("dev-only-gateway-token").status, 200);
-}
-
-pub fn a_secret_that_is_created_and_deleted_over_rest_comes_and_goes(stage: &Stage) {
-    let _turn = stage.dev.turn();
-    let state = || {
-        let answer = stage.dev.call("/readyz").bearer("dev-only-admin-token").send();
-        answer.json()["result"]["bindings"]["API_KEY_PREVIOUS"]["state"].clone()
-    };
-    assert_eq!(state(), "ok");
-    let secret = format!("/secrets/{}", stage.dev.id_of("api_key_previous"));
-    assert_eq!(stage.dev.administer("DELETE", &secret).send().status, 200);
-    assert_eq!(state(), "not_found");
-    let new = json!([{
-        "name": "api_key_previous", "value": "dev-only-again\n", "scopes": ["workers"],
-    }]);
-    let create =
-        |new: &Value| stage.dev.administer("POST", "/secrets").body(new.to_string()).send();
-    assert_eq!(create(&new).status, 200);
-    // Its line break is there too.
-    assert_eq!(state(), "not_header_safe");
-    let secret = format!("/secrets/{}", stage.dev.id_of("api_key_previous"));
-    let body = r#"{"value":"dev-only-api-key-previous"}"#;
-    assert_eq!(stage.dev.administer("PATCH", &secret).body(body).send().status, 200);
-    assert_eq!(state(), "ok");
-}
-
-pub fn the_second_printed_curl_line_creates_a_secret(stage: &Stage) {
-    let _turn = stage.dev.turn();
-    let answer = stage.dev.run_curl(1);
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.json()["result"][0]["name"], "my_key");
-    let local = stage.dev.local(stage);
-    assert!(local.names(ZEROS).unwrap().iter().any(|(name, _)| name == "my_key"));
-    assert_eq!(stage.dev.run_curl(1).status, 409, "it is there already");
 }
 
 pub fn each_request_is_one_readable_line(stage: &Stage) {
@@ -305,7 +202,7 @@ pub fn a_second_dev_finds_free_ports_and_ends_all_it_started(stage: &Stage) {
     assert!(is_free(second.port()), "the port is still taken after Ctrl-C");
     // The first one is none the worse for it.
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, stage.dev.port())).is_ok());
-    assert_eq!(stage.dev.run_curl(0).status, 200);
+    assert_eq!(stage.dev.call("/healthz").send().status, 200);
 }
 
 pub fn plain_npx_wrangler_works_after_the_first_run(_: &Stage) {
@@ -319,6 +216,8 @@ pub fn plain_npx_wrangler_works_after_the_first_run(_: &Stage) {
     // Twice: the build that it runs, below the newer Node.js, must leave all as it is.
     process::output("npx wrangler deploy --dry-run", &mut npx, "").unwrap();
     let printed = process::output("npx wrangler deploy --dry-run", &mut npx, "").unwrap();
-    assert!(printed.contains("env.API_KEY"), "{printed}");
+    for bound in Development::read().unwrap().config.secrets_store_secrets {
+        assert!(printed.contains(&format!("env.{}", bound.binding)), "{printed}");
+    }
     assert!(folder.path().join("index.js").is_file());
 }

@@ -13,6 +13,7 @@
     reason = "in a test, a panic is how a claim fails"
 )]
 
+#[cfg(feature = "rest-api")]
 mod administration;
 mod apis;
 mod batch;
@@ -20,31 +21,44 @@ mod callers;
 mod client;
 mod clients;
 mod credentials;
+#[cfg(feature = "demo")]
+mod demo;
 mod dev;
+#[cfg(feature = "template")]
 mod docs;
 mod failures;
 mod memory;
 mod page;
 mod patterns;
 mod proxy;
+#[cfg(feature = "rest-api")]
+mod rest;
+#[cfg(feature = "rest-api")]
 mod rotate;
 mod routes;
+#[cfg(feature = "rest-api")]
 mod storm;
 mod streams;
 mod stubs;
 mod upstream;
+#[cfg(feature = "demo")]
+#[cfg(feature = "rest-api")]
+mod whole;
 
 use std::{process::ExitCode, sync::Arc};
 
 use libtest_mimic::{Arguments, Trial};
 use xtask::{build, process, tools::Tools};
 
-use self::{client::MARK, dev::Dev, storm::Scene, stubs::Stubs, upstream::Upstream};
+#[cfg(feature = "rest-api")]
+use self::storm::Scene;
+use self::{client::MARK, dev::Dev, stubs::Stubs, upstream::Upstream};
 
 /// Everything that the tests share.
 pub struct Stage {
     tools: Tools,
     upstream: Upstream,
+    #[cfg(feature = "rest-api")]
     scene: Scene,
     stubs: Stubs,
     dev: Dev,
@@ -55,19 +69,32 @@ impl Stage {
         let tools = Tools::ensure().unwrap();
         build::with(&tools).unwrap();
         let upstream = Upstream::start();
+        #[cfg(feature = "rest-api")]
         let scene = Scene::set();
-        let stubs = Stubs::start(&tools, &upstream, &scene);
+        let stubs = Stubs::start(
+            &tools,
+            &upstream,
+            #[cfg(feature = "rest-api")]
+            &scene,
+        );
         let dev = Dev::start(&["--port", "0"]);
-        Self { tools, upstream, scene, stubs, dev }
+        Self {
+            tools,
+            upstream,
+            #[cfg(feature = "rest-api")]
+            scene,
+            stubs,
+            dev,
+        }
     }
 }
 
 /// Lists tests by their path; a function that is in no list is dead code, which is an error.
 macro_rules! trials {
-    ($($module:ident: $($test:ident),+;)+) => {
+    ($($(#[$only:meta])* $module:ident: $($test:ident),+;)+) => {
         fn trials(stage: &Option<Arc<Stage>>) -> Vec<Trial> {
             let mut trials = Vec::new();
-            $($(
+            $($(#[$only])* {$(
                 let stage_of_this = stage.clone();
                 trials.push(Trial::test(
                     concat!(stringify!($module), "::", stringify!($test)),
@@ -76,7 +103,7 @@ macro_rules! trials {
                         Ok(())
                     },
                 ));
-            )+)+
+            )+})+
             // A project that leaves the page out leaves these out.
             trials.retain(|it| cfg!(feature = "status-page") || !it.name().starts_with("page::"));
             trials
@@ -85,6 +112,7 @@ macro_rules! trials {
 }
 
 trials! {
+    #[cfg(feature = "rest-api")]
     administration: nothing_but_the_operation_reaches_the_api,
         the_apis_answer_is_handed_back_as_it_is,
         an_api_that_fails_is_told_in_its_envelope,
@@ -123,17 +151,14 @@ trials! {
         the_callers_own_value_at_a_credentials_place_is_replaced,
         a_plain_worker_secret_works_under_the_same_name,
         a_secret_in_the_query_does_not_come_back_in_a_redirect;
-    dev: the_printed_curl_line_gets_the_upstreams_answer,
-        readyz_finds_every_binding_of_the_shipped_settings,
-        readyz_tells_which_bindings_have_the_same_value,
-        doctor_finds_nothing_wrong_in_the_store_that_dev_has_filled,
-        a_value_changed_with_wrangler_is_used_by_the_next_request,
-        a_value_changed_over_rest_is_used_by_the_next_request,
-        a_secret_that_is_created_and_deleted_over_rest_comes_and_goes,
-        the_second_printed_curl_line_creates_a_secret,
+    #[cfg(feature = "demo")]
+    demo: the_printed_curl_line_gets_the_upstreams_answer,
+        a_value_changed_with_wrangler_is_used_by_the_next_request;
+    dev: doctor_finds_nothing_wrong_in_the_store_that_dev_has_filled,
         each_request_is_one_readable_line,
         a_second_dev_finds_free_ports_and_ends_all_it_started,
         plain_npx_wrangler_works_after_the_first_run;
+    #[cfg(feature = "template")]
     docs: the_lines_of_the_docs_do_as_they_say,
         the_upstream_of_the_readme_is_one_that_doctor_finds_right,
         every_message_that_settings_md_names_is_one_that_there_is,
@@ -177,17 +202,27 @@ trials! {
         a_websocket_goes_through,
         an_upstream_that_is_unreachable_is_a_502,
         an_upstream_that_takes_too_long_is_a_504;
-    rotate: no_request_fails_while_a_credential_is_rotated,
-        the_check_after_a_deployment_names_the_binding_that_cannot_be_had;
+    #[cfg(feature = "rest-api")]
+    rest: readyz_finds_every_binding_of_the_shipped_settings,
+        the_second_printed_curl_line_creates_a_secret;
+    #[cfg(feature = "rest-api")]
+    rotate: no_request_fails_while_a_credential_is_rotated;
     routes: healthz_answers_anyone,
         an_unknown_route_or_upstream_is_a_404,
         a_wrong_method_is_a_405_that_says_what_is_allowed,
         a_request_id_is_taken_over_or_made,
         readyz_tells_each_bindings_state_to_admins_alone,
         a_broken_setting_is_told_to_the_log_with_its_path;
+    #[cfg(feature = "rest-api")]
     storm: nothing_gets_out_and_nothing_breaks;
     streams: long_bodies_do_not_pass_through_wasm_memory,
         a_slow_reader_slows_the_writer_down;
+    #[cfg(feature = "demo")]
+    #[cfg(feature = "rest-api")]
+    whole: readyz_tells_which_bindings_have_the_same_value,
+        a_value_changed_over_rest_is_used_by_the_next_request,
+        a_secret_that_is_created_and_deleted_over_rest_comes_and_goes,
+        the_check_after_a_deployment_names_the_binding_that_cannot_be_had;
 }
 
 fn main() -> ExitCode {

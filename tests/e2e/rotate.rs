@@ -1,4 +1,4 @@
-//! `cargo xtask rotate` and the check of `cargo xtask deploy`, before the Worker in `wrangler dev`.
+//! `cargo xtask rotate` before the Worker in `wrangler dev`.
 
 use std::{
     fs,
@@ -211,7 +211,7 @@ impl Drop for Traffic {
 }
 
 /// `cargo xtask` itself, which is built: so that a signal is for it and not for cargo.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     own.parent().unwrap().parent().unwrap().join("xtask")
 }
@@ -237,32 +237,4 @@ pub fn no_request_fails_while_a_credential_is_rotated(stage: &Stage) {
     // The one before is gone.
     let answer = call("GET", &format!("{}/proxy/test/wants/{OLD}", live.url)).bearer(CALLER).send();
     assert_eq!(answer.status, 401);
-}
-
-pub fn the_check_after_a_deployment_names_the_binding_that_cannot_be_had(stage: &Stage) {
-    let _turn = stage.dev.turn();
-    let check = || {
-        let output = Command::new(program())
-            .args(["deploy", "--env", "production", "--wait", "0", "--check"])
-            .args(["--url", &stage.dev.address()])
-            .env("GATEWAY_ADMIN_TOKEN", "dev-only-admin-token")
-            .current_dir(xtask::root())
-            .output()
-            .unwrap();
-        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        (output.status.code(), told)
-    };
-    let (code, told) = check();
-    assert_eq!(code, Some(0), "{told}");
-    let local = stage.dev.local(stage);
-    local.remove(ZEROS, "api_key_previous").unwrap();
-    let without = check();
-    local.put(ZEROS, "api_key_previous", &"dev-only-api-key-previous".into()).unwrap();
-    let (code, told) = without;
-    assert_eq!(code, Some(3), "{told}");
-    assert!(
-        told.contains("1 of 5 bindings cannot be had.\n  API_KEY_PREVIOUS: not_found"),
-        "{told}"
-    );
-    assert!(told.contains("npx wrangler rollback --env production\n"), "{told}");
 }

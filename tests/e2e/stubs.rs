@@ -3,14 +3,12 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::TcpListener,
     path::Path,
     sync::{Arc, Mutex, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use local_api::{Options, Seed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use xtask::{build, process::Process, tools::Tools};
@@ -18,9 +16,10 @@ use xtask::{build, process::Process, tools::Tools};
 use crate::{
     client::{Call, MARK, call},
     clients, memory,
-    storm::Scene,
     upstream::Upstream,
 };
+#[cfg(feature = "rest-api")]
+use crate::{rest::local_api, storm::Scene};
 
 /// What callers show to be let in.
 pub const TOKEN: &str = "5ecret-token";
@@ -36,6 +35,7 @@ pub const ASCII_KEY: &str = "5ecret/a&b=c+d e?f#g%41:\"";
 /// The account that admins administer.
 pub const ACCOUNT: &str = "985e105f4ecef8ad9ca31a8372d0c353";
 /// Its store, where there is one from the start.
+#[cfg(feature = "rest-api")]
 pub const STORE: &str = "023e105f4ecef8ad9ca31a8372d0c353";
 /// The token of its API.
 pub const API_TOKEN: &str = "5ecret-api-token";
@@ -52,14 +52,26 @@ pub struct Stubs {
 }
 
 impl Stubs {
-    pub fn start(tools: &Tools, upstream: &Upstream, scene: &Scene) -> Self {
+    pub fn start(
+        tools: &Tools,
+        upstream: &Upstream,
+        #[cfg(feature = "rest-api")] scene: &Scene,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let example = xtask::root().join("examples/patterns");
         build::example(tools, &example).unwrap();
         copy_build(&xtask::root(), folder.path(), "gateway");
         copy_build(&example, folder.path(), "patterns");
         fs::write(folder.path().join("store.mjs"), include_str!("store.mjs")).unwrap();
-        fs::write(folder.path().join("config.capnp"), config(upstream, scene)).unwrap();
+        fs::write(
+            folder.path().join("config.capnp"),
+            config(
+                upstream,
+                #[cfg(feature = "rest-api")]
+                scene,
+            ),
+        )
+        .unwrap();
 
         let (sender, listening) = mpsc::channel();
         let log: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -125,7 +137,9 @@ impl Stubs {
             "page",
             "broken",
             "patterns",
+            #[cfg(feature = "rest-api")]
             "rest",
+            #[cfg(feature = "rest-api")]
             "small_rest",
             "streams",
             "clients",
@@ -152,6 +166,7 @@ impl Stubs {
     }
 
     /// What was logged after the first `count` lines.
+    #[cfg(feature = "rest-api")]
     pub fn lines_after(&self, count: usize) -> Vec<String> {
         self.log.lock().unwrap().get(count..).unwrap_or_default().to_vec()
     }
@@ -163,6 +178,7 @@ impl Stubs {
     }
 
     /// Tells a binding that does as it is told what to do from now on.
+    #[cfg(feature = "rest-api")]
     pub fn tell(&self, binding: &str, does: &str, value: &Value) {
         let body = json!({ "name": binding, "does": does, "value": value });
         let answer = self.worker("store", "POST", "/").body(body.to_string()).send();
@@ -183,7 +199,7 @@ fn copy_build(from: &Path, to: &Path, name: &str) {
     }
 }
 
-const SOCKETS: [&str; 14] = [
+const SOCKETS: &[&str] = &[
     "gateway",
     "admin",
     "page",
@@ -191,18 +207,23 @@ const SOCKETS: [&str; 14] = [
     "patterns",
     "unbound",
     "store",
+    #[cfg(feature = "rest-api")]
     "rest",
+    #[cfg(feature = "rest-api")]
     "small_rest",
+    #[cfg(feature = "rest-api")]
     "lost_api",
+    #[cfg(feature = "rest-api")]
     "unreachable_api",
     "streams",
+    #[cfg(feature = "rest-api")]
     "storm",
     "clients",
 ];
 
-fn config(upstream: &Upstream, scene: &Scene) -> String {
+fn config(upstream: &Upstream, #[cfg(feature = "rest-api")] scene: &Scene) -> String {
     let base_url = format!("http://{}", upstream.address);
-    let services = [
+    let services: &[String] = &[
         worker("gateway", &bindings(&upstreams(&base_url))),
         worker("admin", &admin_bindings(&base_url)),
         worker("page", &page_bindings(&base_url)),
@@ -210,11 +231,16 @@ fn config(upstream: &Upstream, scene: &Scene) -> String {
         worker("streams", &bindings(&upstreams(&base_url))),
         worker("broken", &broken_bindings()),
         worker("patterns", &pattern_bindings(&base_url)),
+        #[cfg(feature = "rest-api")]
         worker("rest", &api_bindings(&local_api(1000, &[STORE]), "API_TOKEN")),
+        #[cfg(feature = "rest-api")]
         worker("small_rest", &api_bindings(&local_api(5, &[]), "API_TOKEN")),
+        #[cfg(feature = "rest-api")]
         worker("lost_api", &api_bindings(&base_url, "NOT_FOUND")),
+        #[cfg(feature = "rest-api")]
         worker("unreachable_api", &api_bindings("http://127.0.0.1:1", "API_TOKEN")),
         worker("unbound", &[plain("UPSTREAM", &base_url)]),
+        #[cfg(feature = "rest-api")]
         worker("storm", &storm_bindings(scene)),
         worker("clients", &client_bindings(upstream)),
         r#"(name = "store", worker = (
@@ -225,9 +251,10 @@ fn config(upstream: &Upstream, scene: &Scene) -> String {
             tlsOptions = (trustBrowserCas = true)))"#
             .to_owned(),
     ];
-    let sockets = SOCKETS.map(|name| {
+    let socket = |name: &&str| {
         format!(r#"(name = "{name}", address = "127.0.0.1:0", http = (), service = "{name}")"#)
-    });
+    };
+    let sockets: Vec<_> = SOCKETS.iter().map(socket).collect();
     format!(
         "using Workerd = import \"/workerd/workerd.capnp\";\n\
          const config :Workerd.Config = (\n  services = [{}],\n  sockets = [{}]\n);\n",
@@ -510,6 +537,7 @@ fn page_bindings(base_url: &str) -> Vec<String> {
 }
 
 /// The gateway in front of a REST API.
+#[cfg(feature = "rest-api")]
 fn api_bindings(base_url: &str, token: &str) -> Vec<String> {
     let api = json!({
         "base_url": base_url, "account_id": ACCOUNT, "token": token, "callers": ["ADMIN"],
@@ -522,27 +550,8 @@ fn api_bindings(base_url: &str, token: &str) -> Vec<String> {
     ]
 }
 
-/// A local REST API with these stores; answers its base URL. It runs until the tests end.
-pub fn local_api(quota: usize, stores: &[&str]) -> String {
-    let seed = |id: &&str| Seed {
-        store_id: (*id).to_owned(),
-        store_name: "seeded".to_owned(),
-        secrets: Vec::new(),
-    };
-    let options = Options {
-        token: API_TOKEN.to_owned().into(),
-        account: ACCOUNT.to_owned(),
-        data: None,
-        pending: Duration::ZERO,
-        quota,
-        mirror: None,
-        seed: stores.iter().map(seed).collect(),
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}/client/v4", local_api::start(listener, options).unwrap())
-}
-
 /// The gateway in the storm: what its secrets are changes while it runs.
+#[cfg(feature = "rest-api")]
 fn storm_bindings(scene: &Scene) -> Vec<String> {
     let mut bindings = vec![
         variable("UPSTREAMS", &scene.upstreams()),

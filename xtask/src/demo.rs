@@ -1,8 +1,8 @@
 //! The demo upstream: an HTTP API that answers to the right credential only.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use axum::{
     Json, Router,
     extract::Request,
@@ -11,14 +11,30 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-/// Starts it, and answers where it listens. It runs until the process ends.
+use crate::{dev::StandIn, step, store::Development};
+
+/// Plays the upstream `demo` of wrangler.toml, until the process ends.
 ///
 /// # Errors
 ///
-/// Where the listener cannot be used.
-pub fn start(listener: TcpListener, api_key: &str) -> Result<SocketAddr> {
+/// Where it has no credential, or no port is free.
+pub fn play(development: &Development) -> Result<Option<StandIn>> {
+    let Some(demo) = development.upstreams().find(|upstream| upstream.name == "demo") else {
+        return Ok(None);
+    };
+    let key = demo.secret.context(
+        "the upstream `demo` of wrangler.toml has no credential that `cargo xtask dev` could ask \
+         for; give it one, or another name",
+    );
+    let listening = StandIn::listen(("UPSTREAMS", Some("demo")), demo.base_url)?;
+    let Some((listener, stand_in)) = listening else { return Ok(None) };
+    start(listener, development.value(key?)?)?;
+    step(&format!("the demo upstream, on http://{}", stand_in.address()));
+    Ok(Some(stand_in))
+}
+
+fn start(listener: TcpListener, api_key: &str) -> Result<()> {
     listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
     let authorization = format!("Bearer {api_key}");
     let router =
         Router::new().fallback(any(move |request: Request| answer(request, authorization)));
@@ -29,7 +45,7 @@ pub fn start(listener: TcpListener, api_key: &str) -> Result<SocketAddr> {
             axum::serve(listener, router).await
         })
     });
-    Ok(address)
+    Ok(())
 }
 
 async fn answer(request: Request, authorization: String) -> (StatusCode, Json<Value>) {

@@ -1,7 +1,10 @@
 //! The project's commands, as functions: for `cargo xtask` and for the end-to-end tests.
 
+#[cfg(feature = "rest-api")]
+pub mod api;
 pub mod bench;
 pub mod build;
+#[cfg(feature = "demo")]
 pub mod demo;
 pub mod deploy;
 pub mod dev;
@@ -10,9 +13,11 @@ pub mod http;
 pub mod process;
 pub mod prompt;
 pub mod requests;
+#[cfg(feature = "rest-api")]
 pub mod rotate;
 pub mod size;
 pub mod store;
+#[cfg(feature = "rest-api")]
 pub mod storm;
 pub mod test;
 pub mod tools;

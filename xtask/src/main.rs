@@ -3,7 +3,9 @@
 use std::{alloc::System, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, build, deploy, dev, doctor, process, rotate, size, storm, test};
+use xtask::{bench, build, deploy, dev, doctor, process, size, test};
+#[cfg(feature = "rest-api")]
+use xtask::{rotate, storm};
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes what is freed: `dev` runs the local REST API, `doctor` has an API token, `rotate` a new value.
@@ -74,6 +76,7 @@ enum Command {
     /// again and goes on.
     ///
     /// Exit code 0: it is where it was to be brought; 1: it is not, and the message says how to go on.
+    #[cfg(feature = "rest-api")]
     Rotate(rotate::Options),
     /// Measure what a request costs, beside JavaScript and a bare pass-through
     ///
@@ -93,6 +96,7 @@ enum Command {
     /// Throw generated requests, valid and hostile, at the real runtime
     ///
     /// Secrets change and upstreams misbehave meanwhile. Checks each answer, and tells what it tried.
+    #[cfg(feature = "rest-api")]
     Storm {
         /// For how long
         #[arg(long, value_name = "N", default_value_t = 120)]
@@ -108,6 +112,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Dev { port, persist_to } => dev::run(port, &persist_to),
         Command::Test => test::run(),
+        #[cfg(feature = "rest-api")]
         Command::Storm { seconds, seed } => storm::run(seconds, seed),
         Command::Bench { quick, only } => bench::run(quick, only.as_deref()),
         Command::Size => size::run(),
@@ -124,6 +129,7 @@ fn main() -> ExitCode {
             Ok(false) => return ExitCode::from(3),
             Err(error) => Err(error),
         },
+        #[cfg(feature = "rest-api")]
         Command::Rotate(options) => rotate::run(&options),
     };
     match result {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use local_api::{LocalStore, Seed};
+pub use local_store::LocalStore;
 use serde::Deserialize;
 
 use crate::{root, step, tools::Tools};
@@ -71,6 +71,8 @@ pub struct SecretsStoreApi<'a> {
 pub struct Development {
     /// `wrangler.toml`.
     pub config: WranglerToml,
+    /// The names that the local store had before it was filled.
+    pub there: Vec<String>,
     /// By `secret_name`.
     values: BTreeMap<String, String>,
 }
@@ -82,7 +84,11 @@ impl Development {
     ///
     /// Where one cannot be read, with line and column.
     pub fn read() -> Result<Self> {
-        Ok(Self { config: read("wrangler.toml")?, values: read(DEVELOPMENT_SECRETS)? })
+        Ok(Self {
+            config: read("wrangler.toml")?,
+            there: Vec::new(),
+            values: read(DEVELOPMENT_SECRETS)?,
+        })
     }
 
     /// The upstreams of the settings.
@@ -128,33 +134,17 @@ impl Development {
     }
 
     /// The stores that are bound.
-    fn stores(&self) -> BTreeSet<&str> {
+    pub fn stores(&self) -> BTreeSet<&str> {
         self.config.secrets_store_secrets.iter().map(|it| it.store_id.as_str()).collect()
     }
 
-    /// The stores, and the secrets in them, as the local REST API is to have them from the start.
-    pub fn seeds(&self) -> Vec<Seed> {
-        let secrets = |store: &str| {
-            let bindings = self.config.secrets_store_secrets.iter();
-            let names = bindings.filter(|it| it.store_id == store).map(|it| &it.secret_name);
-            names.filter_map(|it| Some((it.clone(), self.values.get(it)?.clone().into()))).collect()
-        };
-        let seed = |store: &str| Seed {
-            store_id: store.to_owned(),
-            store_name: "development".to_owned(),
-            secrets: secrets(store),
-        };
-        self.stores().into_iter().map(seed).collect()
-    }
-
     /// Creates in the local store below `state` what `secrets.dev.toml` has and the store has not,
-    /// or has from an earlier version of that file. What a developer changed in the store stays. Answers
-    /// the names that were there before.
+    /// or has from an earlier version of that file. What a developer changed in the store stays.
     ///
     /// # Errors
     ///
     /// What wrangler says.
-    pub fn seed(&self, local: &LocalStore, state: &Path) -> Result<Vec<String>> {
+    pub fn seed(&mut self, local: &LocalStore, state: &Path) -> Result<()> {
         let bindings = &self.config.secrets_store_secrets;
         let seeded_file = state.join("seeded.toml");
         let seeded: BTreeMap<String, String> = fs::read_to_string(&seeded_file)
@@ -179,8 +169,9 @@ impl Development {
                 }
             }
         }
+        self.there = all;
         if missing.is_empty() {
-            return Ok(all);
+            return Ok(());
         }
         step(&format!("{} development secrets into the local store, by wrangler", missing.len()));
         // One after the other: two at once find the store's database locked.
@@ -192,7 +183,7 @@ impl Development {
         }
         fs::write(&seeded_file, toml::to_string(&self.values)?)
             .with_context(|| format!("cannot write {}", seeded_file.display()))?;
-        Ok(all)
+        Ok(())
     }
 }
 

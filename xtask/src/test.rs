@@ -33,7 +33,19 @@ pub fn run() -> Result<()> {
     timed("tests", || {
         let mend = "The failures are above; `cargo test --test e2e -- NAME` runs one alone";
         cargo("tests", &["test", "--workspace", "--locked"], mend)
-    })
+    })?;
+    #[cfg(feature = "template")]
+    timed("projects of this template", || {
+        let manifest = ["--manifest-path", "template/Cargo.toml"];
+        let mend = "The message is above; `cargo test --manifest-path template/Cargo.toml NAME` runs \
+                    one alone";
+        cargo("formatting", &[&["fmt", "--check"], &manifest[..]].concat(), mend)?;
+        let lints = ["clippy", "--all-targets", "--locked"];
+        let deny = ["--", "-Dwarnings"];
+        cargo("lints", &[&lints, &manifest[..], &deny].concat(), mend)?;
+        cargo("tests", &[&["test", "--locked"], &manifest[..]].concat(), mend)
+    })?;
+    Ok(())
 }
 
 fn cargo(what: &str, arguments: &[&str], mend: &str) -> Result<()> {

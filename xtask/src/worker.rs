@@ -1,5 +1,4 @@
-//! A Worker that runs somewhere: whether it is well, which of its bindings can be had, and the REST API
-//! behind it.
+//! A Worker that runs somewhere: whether it is well, and which of its bindings can be had.
 
 use std::{
     collections::BTreeMap,
@@ -9,10 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use secrets_store_api::{
-    Answer, ApiError, Client, ClientError, Operation, Paged, Request, SecretString, Transport,
-};
+use anyhow::{Context as _, Result, bail};
+use secrets_store_api::SecretString;
 use serde::Deserialize;
 
 use crate::http::Endpoint;
@@ -22,9 +19,6 @@ const TIMEOUT: Duration = Duration::from_secs(100);
 
 /// How often a Worker is asked again.
 const INTERVAL: Duration = Duration::from_millis(500);
-
-/// The Worker's code for a caller that it does not know.
-const UNAUTHENTICATED: u32 = 40101;
 
 /// A Worker, and perhaps the token of one of its admins.
 pub struct Worker {
@@ -65,6 +59,11 @@ impl Worker {
         let endpoint = Endpoint::new(url, admin_token, TIMEOUT)
             .context("the admin token has characters that no token has")?;
         Ok(Self { endpoint })
+    }
+
+    /// How it is asked.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Where it is.
@@ -130,14 +129,10 @@ impl Worker {
             }
         }
     }
-
-    /// Its REST API, for an account.
-    pub fn api<'w>(&'w self, account: &'w str) -> Api<'w> {
-        Api { worker: self, account }
-    }
 }
 
-const UNKNOWN_TOKEN: &str = "the Worker does not know this admin token. It is the value of one of \
+/// What is wrong where a Worker answers 401.
+pub const UNKNOWN_TOKEN: &str = "the Worker does not know this admin token. It is the value of one of \
                              the callers of [vars.SECRETS_STORE_API]; where that was rotated \
                              itself, the new one";
 
@@ -203,73 +198,5 @@ impl fmt::Display for Failure<'_> {
             _ => "`npx wrangler tail` shows more while you look again",
         };
         write!(f, "{}: {} — {mend}", self.binding, self.kind)
-    }
-}
-
-/// The REST API of a Worker, for an account.
-pub struct Api<'w> {
-    worker: &'w Worker,
-    account: &'w str,
-}
-
-impl Api<'_> {
-    /// Carries out an operation.
-    ///
-    /// # Errors
-    ///
-    /// Why it did not succeed, and what mends that.
-    pub fn run<O: Operation>(&self, operation: &O) -> Result<O::Output> {
-        self.block_on(Client::new(self).run(operation))
-    }
-
-    /// Every item of a list.
-    ///
-    /// # Errors
-    ///
-    /// As [`run`](Self::run).
-    pub fn all<O: Paged>(&self, list: &O) -> Result<Vec<O::Item>> {
-        self.block_on(Client::new(self).all(list))
-    }
-
-    /// What is done with its client.
-    ///
-    /// # Errors
-    ///
-    /// As [`run`](Self::run).
-    pub fn block_on<T>(
-        &self,
-        future: impl Future<Output = Result<T, ClientError<ureq::Error>>>,
-    ) -> Result<T> {
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        runtime.block_on(future).map_err(|error| self.explain(error))
-    }
-
-    fn explain(&self, error: ClientError<ureq::Error>) -> anyhow::Error {
-        let url = self.worker.url();
-        match error {
-            ClientError::Transport(error) => {
-                anyhow!("no answer of the Worker at {url}: {error}. Is it there, and the network?")
-            }
-            ClientError::Api(ApiError::NotAuthorized { reported })
-                if reported.iter().any(|it| it.code == UNAUTHENTICATED) =>
-            {
-                anyhow!("{UNKNOWN_TOKEN}")
-            }
-            ClientError::Api(ApiError::Other { status: 404, .. }) => anyhow!(
-                "the Worker at {url} has no REST API: deploy it with [vars.SECRETS_STORE_API], and \
-                 with the account_id of this wrangler.toml"
-            ),
-            error => anyhow!("{error}"),
-        }
-    }
-}
-
-impl Transport for &Api<'_> {
-    type Error = ureq::Error;
-
-    async fn send(&self, request: Request) -> Result<Answer, ureq::Error> {
-        let Request { method, path_and_query, body } = request;
-        let path = format!("/client/v4/accounts/{}/secrets_store{path_and_query}", self.account);
-        self.worker.endpoint.send(method, &path, body.as_ref())
     }
 }

@@ -2,6 +2,7 @@
 //! again, undone; with a Worker's stand-in that looks after each change whether requests would have
 //! had the right value.
 
+#![cfg(feature = "rest-api")]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

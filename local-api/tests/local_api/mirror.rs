@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use local_api::LocalStore;
+use local_store::LocalStore;
 use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;

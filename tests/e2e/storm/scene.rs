@@ -11,7 +11,10 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use super::target::{Decoy, Target};
-use crate::stubs::{ACCOUNT, API_TOKEN, STORE, Stubs, local_api};
+use crate::{
+    rest::local_api,
+    stubs::{ACCOUNT, API_TOKEN, STORE, Stubs},
+};
 
 /// How long an upstream of the storm has, where its settings do not say otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(3);

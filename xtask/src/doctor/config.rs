@@ -61,6 +61,7 @@ pub struct Settings {
 
 /// The bindings of a credential.
 #[derive(Debug)]
+#[allow(dead_code, reason = "for `rotate`, which a project may leave out")]
 pub struct Credential {
     /// Where, for example `UPSTREAMS.demo.credentials[0]`.
     pub path: String,
@@ -83,6 +84,7 @@ pub struct Callers {
 #[derive(Debug)]
 pub struct Api {
     /// The binding of its `token`.
+    #[allow(dead_code, reason = "for `rotate`, which a project may leave out")]
     pub token: String,
     /// Its `account_id`.
     pub account_id: String,

@@ -9,6 +9,7 @@
 //! So a command that was broken off, anywhere and on any machine, is run again and goes on. The names in
 //! a store are unique, which keeps two from beginning at once.
 
+mod api;
 mod plan;
 mod settings;
 mod store;
@@ -21,6 +22,7 @@ use anyhow::{Result, anyhow, bail};
 use secrets_store_api::SecretString;
 
 use self::{
+    api::Api,
     plan::{Direction, Expectation, Next, Step, next},
     settings::Pair,
     store::Store,
@@ -83,7 +85,7 @@ pub fn run(options: &Options) -> Result<()> {
         .flatten();
     let known = development.as_ref().and_then(|it| it.value(pair.admins.first()?).ok());
     let worker = Worker::at(url, Some(&prompt::admin_token(&pair.admins, known)?))?;
-    let api = worker.api(&pair.account);
+    let api = Api::new(&worker, &pair.account);
     let rotation =
         Rotation { options, pair: &pair, worker: &worker, store: Store::new(&api, &pair) };
     rotation.run()

@@ -6,10 +6,10 @@ use secrets_store_api::{
 };
 
 use super::{
+    api::Api,
     plan::{Mark, Secret, Seen, Step},
     settings::Pair,
 };
-use crate::worker::Api;
 
 /// The secrets of a pair of bindings.
 pub struct Store<'a> {
