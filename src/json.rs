@@ -105,6 +105,7 @@ mod value {
             self.0.is_null()
         }
 
+        #[cfg(feature = "rest-api")]
         pub fn is_list(&self) -> bool {
             self.0.is_array()
         }
@@ -290,6 +291,7 @@ impl<'m> Reader<'m> {
     }
 
     /// Whether this is a list.
+    #[cfg(feature = "rest-api")]
     pub fn is_list(&self) -> bool {
         self.value.is_list()
     }
@@ -399,6 +401,7 @@ impl<'m> Fields<'m> {
     }
 
     /// Those that are there.
+    #[cfg(feature = "rest-api")]
     pub fn all(&self) -> &[(String, Reader<'m>)] {
         &self.fields
     }
