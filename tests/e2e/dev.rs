@@ -51,12 +51,13 @@ impl Log {
         self.lines.lock().unwrap()
     }
 
-    /// The first line that there is, or comes, with this in it.
-    fn wait_for(&self, text: &str) -> String {
-        let find = |lines: &Vec<String>| lines.iter().find(|line| line.contains(text)).cloned();
+    /// The first line that there is, or comes, with all of this in it.
+    fn wait_for(&self, texts: &[&str]) -> String {
+        let has_all = |line: &&String| texts.iter().all(|text| line.contains(text));
+        let find = |lines: &Vec<String>| lines.iter().find(has_all).cloned();
         let wait = |lines| self.more.wait_timeout_while(lines, TOLD, |it| find(it).is_none());
         let lines = wait(self.lines()).unwrap().0;
-        find(&lines).unwrap_or_else(|| panic!("no {text} in {lines:#?}"))
+        find(&lines).unwrap_or_else(|| panic!("no {texts:?} in {lines:#?}"))
     }
 }
 
@@ -150,8 +151,8 @@ impl Dev {
     }
 
     /// The first line of its log that there is, or comes, with this in it.
-    pub fn line_with(&self, text: &str) -> String {
-        self.log.wait_for(text)
+    pub fn line_with(&self, texts: &[&str]) -> String {
+        self.log.wait_for(texts)
     }
 
     /// All that it printed, but for the line with the token in it.
@@ -177,7 +178,7 @@ pub fn each_request_is_one_readable_line(stage: &Stage) {
         .header("x-request-id", "one-readable-line")
         .send();
     assert_eq!(answer.status, 405);
-    let line = stage.dev.line_with("request one-readable-line");
+    let line = stage.dev.line_with(&["request one-readable-line"]);
     let (time, rest) = line.split_once("  ").unwrap();
     assert!(time.len() == 9 && time.ends_with('Z'), "{line}");
     let (status, rest) = rest.split_once(" ms  ").unwrap();

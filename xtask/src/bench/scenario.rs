@@ -66,7 +66,7 @@ impl Scenario {
             ..get(name, &format!("/proxy/keys_{count}/small"))
         };
         let large =
-            |name, path| Self { connections: 2, requests: 16, mib: Some(64), ..get(name, path) };
+            |name, path| Self { connections: 2, requests: 4, mib: Some(64), ..get(name, path) };
         let batch = |count| {
             let entry = r#"{"upstream":"bearer","method":"GET","path":"/small"}"#;
             format!(r#"{{"requests":[{}]}}"#, vec![entry; count].join(","))
