@@ -42,7 +42,7 @@ pub fn run(quick: bool, only: Option<&str>) -> Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     contender::set_up(&folder)?;
 
-    let effort = if quick { Effort { rounds: 1, part: 8 } } else { Effort { rounds: 15, part: 1 } };
+    let effort = if quick { Effort { rounds: 1, part: 8 } } else { Effort { rounds: 9, part: 1 } };
     let bench = Bench { tools, folder: &folder, effort };
     let report = bench.run(only)?;
     println!("{}", report.table());

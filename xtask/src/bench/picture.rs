@@ -25,10 +25,9 @@ pub fn svg(report: &Report) -> String {
     let mut svg = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {height}" width="720" height="{height}" role="img" aria-label="CPU time of a request, against the same gateway in JavaScript">
 <style>
-svg {{ font: 13px system-ui, sans-serif; --ink: #1b2126; --dim: #58636d; --own: #c4581b; --other: #a9b4bd; --line: #dde2e6 }}
-@media (prefers-color-scheme: dark) {{ svg {{ --ink: #e4e7ea; --dim: #9ca6b0; --own: #f0915a; --other: #59656f; --line: #30373d }} }}
-text {{ fill: var(--ink) }} .dim {{ fill: var(--dim); font-size: 11px }} .head {{ font-weight: 600; font-size: 15px }}
-.own {{ fill: var(--own) }} .other {{ fill: var(--other) }} .end {{ text-anchor: end }}
+svg {{ font: 13px system-ui, sans-serif }} .dim {{ font-size: 11px }} .head {{ font-weight: 600; font-size: 15px }} .end {{ text-anchor: end }}
+text {{ fill: #1b2126 }} .dim {{ fill: #58636d }} .own {{ fill: #c4581b }} .other {{ fill: #a9b4bd }}
+@media (prefers-color-scheme: dark) {{ text {{ fill: #e4e7ea }} .dim {{ fill: #9ca6b0 }} .own {{ fill: #f0915a }} .other {{ fill: #59656f }} }}
 </style>
 <text x="0" y="18" class="head">CPU time of a request: this Worker, and the same in JavaScript</text>
 <text x="0" y="38" class="dim">{}</text>
