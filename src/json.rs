@@ -36,11 +36,15 @@ mod value {
             JSON::parse(text).map(Self).map_err(message)
         }
 
-        /// A string, unless half a character is in it (`\\ud800`): in Rust there is no such thing, and
+        pub fn is_text(&self) -> bool {
+            self.0.is_string()
+        }
+
+        /// A string, unless half a character is in it (`\ud800`): in Rust there is no such thing, and
         /// the rest of it would pass for the whole.
         pub fn text(&self) -> Option<String> {
-            let is_text = self.0.is_string() && self.0.unchecked_ref::<Text>().is_well_formed();
-            is_text.then(|| self.0.as_string()).flatten()
+            let is_whole = self.is_text() && self.0.unchecked_ref::<Text>().is_well_formed();
+            is_whole.then(|| self.0.as_string()).flatten()
         }
 
         pub fn number(&self) -> Option<f64> {
@@ -69,8 +73,9 @@ mod value {
             Object::entries(table).iter().map(entry).collect()
         }
 
-        pub fn to_json(&self) -> String {
-            JSON::stringify(&self.0).map(String::from).unwrap_or_default()
+        /// JSON text; none where the runtime cannot write it, which must not pass for an empty one.
+        pub fn to_json(&self) -> Option<String> {
+            JSON::stringify(&self.0).ok().map(String::from)
         }
     }
 }
@@ -91,6 +96,10 @@ mod value {
 
         pub fn parse(text: &str) -> Result<Self, String> {
             serde_json::from_str(text).map(Self).map_err(|error| error.to_string())
+        }
+
+        pub fn is_text(&self) -> bool {
+            self.0.is_string()
         }
 
         pub fn text(&self) -> Option<String> {
@@ -120,8 +129,8 @@ mod value {
             Some(self.0.as_object()?.iter().map(entry).collect())
         }
 
-        pub fn to_json(&self) -> String {
-            self.0.to_string()
+        pub fn to_json(&self) -> Option<String> {
+            Some(self.0.to_string())
         }
     }
 }
@@ -215,9 +224,12 @@ pub fn read<T>(
     let mistakes = RefCell::default();
     let root = Reader { value, path: name.to_owned(), mistakes: &mistakes };
     let result = reading(&root);
-    match (result, root.noted()) {
-        (Some(result), None) => Ok(result),
-        (_, mistakes) => Err(mistakes.unwrap_or_default()),
+    if result.is_none() && mistakes.borrow().is_empty() {
+        root.note("cannot be read".into());
+    }
+    match result {
+        Some(result) if mistakes.borrow().is_empty() => Ok(result),
+        _ => Err(Mistakes(mistakes.take())),
     }
 }
 
@@ -275,11 +287,6 @@ impl<'m> Reader<'m> {
         self.mistakes.borrow_mut().push(Mistake { path: self.path.clone(), what });
     }
 
-    /// The mistakes that were noted so far, if there are any.
-    fn noted(&self) -> Option<Mistakes> {
-        Some(self.mistakes.take()).filter(|it| !it.is_empty()).map(Mistakes)
-    }
-
     /// `Some` where `holds`, or else the mistake.
     pub fn check(&self, holds: bool, what: &'static str) -> Option<()> {
         if holds { Some(()) } else { self.mistake(what) }
@@ -287,7 +294,7 @@ impl<'m> Reader<'m> {
 
     /// Whether this is a string.
     pub fn is_text(&self) -> bool {
-        self.value.text().is_some()
+        self.value.is_text()
     }
 
     /// Whether this is a list.
@@ -302,8 +309,8 @@ impl<'m> Reader<'m> {
     }
 
     /// The value as JSON text.
-    pub fn to_json(&self) -> String {
-        self.value.to_json()
+    pub fn to_json(&self) -> Option<String> {
+        self.value.to_json().or_else(|| self.mistake("cannot be written as JSON"))
     }
 
     /// A string, possibly empty.
@@ -452,6 +459,11 @@ mod tests {
             mistakes(r#"{"names": [], "nmes": []}"#, list_of_text),
             ["ROOT.nmes: unknown field; known are names"]
         );
+    }
+
+    #[test]
+    fn a_reader_that_gives_up_without_a_word_is_a_mistake_too() {
+        assert_eq!(mistakes("{}", |_| None::<()>), ["ROOT: cannot be read"]);
     }
 
     #[test]

@@ -304,9 +304,9 @@ impl Entry {
         let mut headers = headers?.unwrap_or_default();
         let names_its_type =
             headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-        let body = fields.optional("body").map(|body| {
+        let body = fields.optionally("body", |body| {
             if body.is_text() {
-                return body.text().unwrap_or_default();
+                return body.text();
             }
             if !names_its_type {
                 headers.push(("content-type".to_owned(), "application/json".to_owned()));
@@ -318,7 +318,7 @@ impl Entry {
             method: method?.unwrap_or_else(|| "GET".to_owned()),
             path_and_query: path?.unwrap_or_default(),
             headers,
-            body,
+            body: body?,
         })
     }
 

@@ -150,9 +150,8 @@ pub(super) fn incoming(
     let answer = runtime::changeable(answer)?;
     let headers = answer.headers();
     let names = runtime::header_names(&headers);
-    let mut names_own = names.lines();
-    let connection = names_own.any(|name| name == "connection");
-    let connection = connection.then(|| headers.get("connection").ok().flatten()).flatten();
+    let has_connection = names.lines().any(|name| name == "connection");
+    let connection = has_connection.then(|| headers.get("connection").ok().flatten()).flatten();
     for name in names.lines().filter(|it| headers::stays_with_us(it, connection.as_deref())) {
         let _ = headers.delete(name);
     }

@@ -139,6 +139,22 @@ pub fn a_batch_that_is_malformed_or_too_large_is_refused(stage: &Stage) {
         40001,
         "requests[0].path: must begin with '/', be percent-encoded and have no fragment",
     );
+    // Half a character is no text, and no upstream gets what is left of it.
+    for field in ["upstream", "path", "body"] {
+        let body = r#"{"requests":[{"upstream":"bearer","FIELD":"/\ud800"}]}"#.replace(
+            "\"upstream\":\"bearer\",\"FIELD\"",
+            &match field {
+                "upstream" => "\"upstream\"".to_owned(),
+                _ => format!("\"upstream\":\"bearer\",\"{field}\""),
+            },
+        );
+        send(&body).is_refused(400, 40001, &format!("requests[0].{field}: must be a string"));
+    }
+    // However deep it is nested, it goes on whole.
+    let deep = format!("{}{}", "[".repeat(400_000), "]".repeat(400_000));
+    let body = format!(r#"{{"requests":[{{"upstream":"bearer","method":"POST","body":{deep}}}]}}"#);
+    let answer = send(&body);
+    assert!(answer.status == 200 && answer.body.contains(&deep), "{}", answer.status);
     let many = vec![json!({ "upstream": "bearer" }); 17];
     batch(stage, many.into()).bearer(TOKEN).send().is_refused(413, 41301, "Too large");
     let large = json!([{ "upstream": "bearer", "method": "POST", "body": "x".repeat(1 << 20) }]);

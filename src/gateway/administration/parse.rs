@@ -323,7 +323,7 @@ fn is_list(body: &str) -> bool {
 pub fn scopes_of(answer: &str) -> Option<Option<Vec<Scope>>> {
     let read = |root: &Reader<'_>| {
         let envelope = root.any_fields()?;
-        match envelope.required("success")?.to_json().as_str() {
+        match envelope.required("success")?.to_json()?.as_str() {
             "true" => {}
             "false" => return Some(None),
             _ => return None,
