@@ -97,7 +97,10 @@ class Secrets {
     if (this.#deadline?.started !== now) {
       const deadline = { started: now, users: 0 };
       deadline.promise = new Promise((_, reject) => {
-        deadline.timer = setTimeout(reject, GET_TIMEOUT_MS, new Error("a secret timed out"));
+        deadline.timer = setTimeout(
+          () => reject(new Error("a secret timed out")),
+          GET_TIMEOUT_MS,
+        );
       });
       this.#deadline = deadline;
     }
@@ -268,9 +271,8 @@ async function call({ upstream, request, pathAndQuery, host, headers, isRepeatab
     let timer;
     const timeout = new Promise((_, reject) => {
       timer = setTimeout(
-        reject,
+        () => reject(new Refusal(504, 50401, "Upstream timed out")),
         upstream.timeout_ms,
-        new Refusal(504, 50401, "Upstream timed out"),
       );
     });
     try {
@@ -404,28 +406,35 @@ async function route(request, env, line) {
   throw new Refusal(404, 40401, "Not found");
 }
 
+async function respond(request, env) {
+  const started = Date.now();
+  const given = request.headers.get("x-request-id");
+  const request_id = given !== null && REQUEST_ID.test(given) ? given : crypto.randomUUID();
+  const line = { request_id, route: "unknown" };
+  let response;
+  try {
+    response = await route(request, env, line);
+  } catch (error) {
+    const refusal =
+      error instanceof Refusal
+        ? error
+        : new Refusal(500, 50001, "Configuration error", { kind: "unknown" });
+    line.error = refusal.kind;
+    line.cause = refusal.why;
+    response = answerOf(refusal);
+  }
+  response.headers.set("x-request-id", request_id);
+  line.status = response.status;
+  line.ms = Date.now() - started;
+  console.log(JSON.stringify(line));
+  return response;
+}
+
 export default {
-  async fetch(request, env) {
-    const started = Date.now();
-    const given = request.headers.get("x-request-id");
-    const request_id = given !== null && REQUEST_ID.test(given) ? given : crypto.randomUUID();
-    const line = { request_id, route: "unknown" };
-    let response;
-    try {
-      response = await route(request, env, line);
-    } catch (error) {
-      const refusal =
-        error instanceof Refusal
-          ? error
-          : new Refusal(500, 50001, "Configuration error", { kind: "unknown" });
-      line.error = refusal.kind;
-      line.cause = refusal.why;
-      response = answerOf(refusal);
-    }
-    response.headers.set("x-request-id", request_id);
-    line.status = response.status;
-    line.ms = Date.now() - started;
-    console.log(JSON.stringify(line));
+  fetch(request, env, ctx) {
+    // A request that its caller gives up runs to its end, so that it is logged.
+    const response = respond(request, env);
+    ctx.waitUntil(response);
     return response;
   },
 };
