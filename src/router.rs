@@ -145,7 +145,9 @@ impl<'a> Route<'a> {
             Self::Batch => "POST",
             _ => "",
         };
-        if !allowed.is_empty() && !allowed.split(", ").any(|method| method == request.method()) {
+        if !allowed.is_empty()
+            && !allowed.split(',').any(|method| method.trim() == request.method())
+        {
             return Served::refused(Refusal::MethodNotAllowed(allowed.to_owned()).into());
         }
         match self {
@@ -219,7 +221,8 @@ impl Served {
 /// The host of a request's URL, perhaps with a port, and what comes after it. The runtime gives the
 /// URL as it came, so that what is cut out of it is what the caller sent, byte for byte.
 pub fn split_url(url: &str) -> (&str, &str) {
-    split_segment(url.split_once("://").map_or(url, |(_, rest)| rest))
+    let after_scheme = url.split_once(':').and_then(|(_, rest)| rest.strip_prefix("//"));
+    split_segment(after_scheme.unwrap_or(url))
 }
 
 /// The account in a path of the REST API, and what comes after `secrets_store`.
@@ -232,7 +235,8 @@ fn secrets_store_path(path_and_query: &str) -> Option<(&str, &str)> {
 
 /// The first segment of a path, and what comes after it.
 fn split_segment(rest: &str) -> (&str, &str) {
-    rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()))
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    rest.split_at_checked(end).unwrap_or((rest, ""))
 }
 
 /// Whether a caller's request id is taken over.

@@ -93,25 +93,30 @@ const LONG_TOKEN: usize = 12;
 /// Whether `token` stands in a header's value, as it is or in the base64 of `Basic`. A short token
 /// must be set apart from what is around it, so that it strips nothing else.
 pub fn mentions(value: &str, token: &str) -> bool {
-    let sets_apart = |c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c);
-    let stands_apart_at = |text: &str, at: usize| {
-        let (before, rest) = text.split_at_checked(at).unwrap_or_default();
-        rest.strip_prefix(token).is_some_and(|after| {
-            before.chars().next_back().is_none_or(sets_apart)
-                && after.chars().next().is_none_or(sets_apart)
-        })
+    let sets_apart = |c: char| !c.is_ascii_alphanumeric() && !['-', '_', '.'].contains(&c);
+    let stands_apart = |(before, after): (&str, &str)| {
+        before.chars().next_back().is_none_or(sets_apart)
+            && after.chars().next().is_none_or(sets_apart)
     };
-    let stands_in = |text: &str| match token.len() {
-        0 => false,
-        LONG_TOKEN.. => text.contains(token),
-        // At each place, since one that is not set apart may overlap with one that is.
-        _ => text.char_indices().any(|(at, _)| stands_apart_at(text, at)),
+    let stands_in = |text: &str| {
+        occurrences(text, token).any(|around| token.len() >= LONG_TOKEN || stands_apart(around))
     };
     let pair = || {
         let pair = decoded(after_scheme("basic", value)?)?;
         std::str::from_utf8(&pair).ok().map(stands_in)
     };
     stands_in(value) || pair() == Some(true)
+}
+
+/// What stands before and after `part`, at each place where it is in `text`, also where two of them
+/// overlap. (The standard library's search would be one for long texts, and 4 KiB of the upload.)
+pub fn occurrences<'t>(text: &'t str, part: &str) -> impl Iterator<Item = (&'t str, &'t str)> {
+    let first = part.chars().next();
+    let begins = text.char_indices().filter(move |(_, c)| Some(*c) == first);
+    begins.filter_map(move |(at, _)| {
+        let (before, rest) = text.split_at_checked(at)?;
+        Some((before, rest.strip_prefix(part)?))
+    })
 }
 
 /// What base64 stands for, with its padding or without.

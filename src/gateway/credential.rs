@@ -4,7 +4,7 @@ use base64ct::{Base64Unpadded, Encoding as _};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-use super::headers::is_hop_by_hop;
+use super::{caller::occurrences, headers::is_hop_by_hop};
 use crate::{
     config::read_binding,
     json::{Fields, Reader},
@@ -226,12 +226,12 @@ pub fn with_parameter(path_and_query: &str, name: &str, pair: &str) -> Zeroizing
 /// `None` where it is not in it. (What is in a body goes on as it is: it is a stream.)
 pub fn without_value(header: &str, pair: &str) -> Option<Zeroizing<String>> {
     let wanted = decoded(pair);
-    let ends = |c: char| c.is_whitespace() || "<>\",;?&#".contains(c);
+    let ends = |c: char| c.is_whitespace() || ['<', '>', '"', ',', ';', '?', '&', '#'].contains(&c);
     let mut kept = Zeroizing::new(String::with_capacity(header.len()));
     for part in header.split_inclusive(ends) {
         let parameter = part.trim_end_matches(ends);
         // However it is encoded there, also within another parameter.
-        if decoded(parameter).contains(&wanted) {
+        if occurrences(&decoded(parameter), &wanted).next().is_some() {
             kept.push_str(parameter.split_once('=').map_or("", |(name, _)| name));
             kept.push('=');
             kept.push_str(part.strip_prefix(parameter).unwrap_or_default());

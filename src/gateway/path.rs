@@ -24,13 +24,15 @@ impl BaseUrl {
     }
 
     fn parse(url: &str) -> Result<Self, &'static str> {
-        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        let (scheme, rest) = url.split_once(':').unwrap_or_default();
         let scheme = scheme.to_ascii_lowercase();
-        if !["http", "https"].contains(&scheme.as_str()) {
+        let is_http = ["http", "https"].contains(&scheme.as_str());
+        let Some(rest) = rest.strip_prefix("//").filter(|_| is_http) else {
             return Err("must be an absolute URL that begins with http:// or https://");
-        }
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        if authority.contains('@') {
+        };
+        let end = rest.find('/').unwrap_or(rest.len());
+        let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        if authority.bytes().any(|byte| byte == b'@') {
             return Err("must have no user or password in it; use a `basic` credential");
         }
         if rest.contains(['?', '#']) {
@@ -147,7 +149,7 @@ fn has_dot_segment(path: &str) -> bool {
             return true;
         }
         // Most paths: nothing to decode.
-        if text.is_ascii() && !text.contains('%') {
+        if text.bytes().all(|byte| byte.is_ascii() && byte != b'%') {
             return false;
         }
         match decoded(&text) {
@@ -176,8 +178,16 @@ fn decoded(path: &str) -> String {
         ("\u{ff0f}", "/"),
         ("\u{ff3c}", "\\"),
     ];
-    let read = |path: String, (written, meant): &(&str, &str)| path.replace(written, meant);
-    let read = LENIENT.iter().fold(path.to_ascii_lowercase(), read);
+    let path = path.to_ascii_lowercase();
+    let mut read = String::with_capacity(path.len());
+    let mut rest = path.as_str();
+    while let Some(first) = rest.chars().next() {
+        let lenient = |(written, meant)| Some((meant, rest.strip_prefix(written)?));
+        let as_it_is = || rest.split_at_checked(first.len_utf8()).unwrap_or_default();
+        let (meant, after) = LENIENT.into_iter().find_map(lenient).unwrap_or_else(as_it_is);
+        read.push_str(meant);
+        rest = after;
+    }
     percent_decode_str(&read).decode_utf8_lossy().replace(['\t', '\n', '\r'], "")
 }
 

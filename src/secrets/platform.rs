@@ -10,7 +10,7 @@ use worker::{
     wasm_bindgen::{JsCast as _, JsValue},
 };
 
-use super::{Binding, Cause, Environment, ErrorKind, Secret};
+use super::{Binding, Cause, Environment, ErrorKind, Secret, error::contains};
 
 #[wasm_bindgen]
 extern "C" {
@@ -93,10 +93,10 @@ fn kind_of(error: &JsValue) -> ErrorKind {
 /// The same, from the error's text.
 fn error_kind(text: &str, is_type_error: bool) -> ErrorKind {
     // `Secret "name" not found` from the local store, `Secret not found in store` from the real one.
-    if text.starts_with("Secret") && text.contains("not found") {
+    if text.starts_with("Secret") && contains(text, "not found") {
         ErrorKind::NotFound
-    } else if text.contains("does not implement the method")
-        || (is_type_error && (text.contains("parameter") || text.contains("is not a function")))
+    } else if contains(text, "does not implement the method")
+        || (is_type_error && (contains(text, "parameter") || contains(text, "is not a function")))
     {
         // Another Worker has no such method; the `get` of KV, R2 and Durable Objects wants a key.
         ErrorKind::WrongKind

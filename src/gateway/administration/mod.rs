@@ -120,7 +120,7 @@ async fn admit_and_ask(
         return Err(Refusal::PathNotAllowed.because("another account than the settings'").into());
     }
     let target = Target::of(&request.method(), path_and_query)?;
-    let asked = read(&target, request).await?;
+    let asked = read(target, request).await?;
     let token = token.map_err(SecretErrors::from)?;
     let api = Api { settings: api, token, hops: hops(&caller_headers, host)? };
 
@@ -143,7 +143,7 @@ async fn admit_and_ask(
 }
 
 /// Reads what a request asks for, its body too.
-async fn read(target: &Target<'_>, request: &Request) -> Result<Asked, Refused> {
+async fn read(target: Target<'_>, request: &Request) -> Result<Asked, Refused> {
     if !target.has_body() {
         return target.read("");
     }

@@ -29,28 +29,98 @@ pub enum Asked {
     DuplicateLikeItsSource(DuplicateSecret),
 }
 
+/// What a path names.
+#[derive(Debug)]
+enum Named {
+    Stores,
+    Store(StoreId),
+    Secrets(StoreId),
+    Secret(StoreId, SecretId),
+    Duplicate(StoreId, SecretId),
+    Quota,
+}
+
+/// A method that goes with a path.
+#[derive(Debug)]
+struct Method {
+    name: &'static str,
+    /// What may stand in the query.
+    parameters: &'static [&'static str],
+    /// What may stand in the body; nothing where there is none.
+    fields: &'static [&'static str],
+}
+
+const fn method(
+    name: &'static str,
+    parameters: &'static [&'static str],
+    fields: &'static [&'static str],
+) -> Method {
+    Method { name, parameters, fields }
+}
+
+impl Named {
+    fn of(path: &str) -> Result<Self, Refused> {
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let (store, secret) = (segments.get(1).copied(), segments.get(3).copied());
+        let store = || store_id(store.unwrap_or_default());
+        let secret = || secret_id(secret.unwrap_or_default());
+        Ok(match *segments {
+            ["stores"] => Self::Stores,
+            ["stores", _] => Self::Store(store()?),
+            ["stores", _, "secrets"] => Self::Secrets(store()?),
+            ["stores", _, "secrets", _] => Self::Secret(store()?, secret()?),
+            ["stores", _, "secrets", _, "duplicate"] => Self::Duplicate(store()?, secret()?),
+            ["quota"] => Self::Quota,
+            _ => return Err(Refusal::NotFound.into()),
+        })
+    }
+
+    /// The methods that there are.
+    fn methods(&self) -> &'static [Method] {
+        match self {
+            Self::Stores => {
+                const {
+                    &[
+                        method("GET", &["page", "per_page", "order", "direction"], &[]),
+                        method("POST", &[], &["name"]),
+                    ]
+                }
+            }
+            Self::Store(_) => {
+                const { &[method("GET", &[], &[]), method("DELETE", &["force"], &[])] }
+            }
+            Self::Secrets(_) => {
+                const {
+                    const LIST: &[&str] =
+                        &["page", "per_page", "order", "direction", "search", "scopes"];
+                    &[
+                        method("GET", LIST, &[]),
+                        method("POST", &[], &["name", "value", "scopes", "comment"]),
+                        method("DELETE", &[], &["secret_ids"]),
+                    ]
+                }
+            }
+            Self::Secret(..) => {
+                const {
+                    &[
+                        method("GET", &[], &[]),
+                        method("PATCH", &[], &["value", "scopes", "comment"]),
+                        method("DELETE", &[], &[]),
+                    ]
+                }
+            }
+            Self::Duplicate(..) => const { &[method("POST", &[], &["name", "scopes", "comment"])] },
+            Self::Quota => const { &[method("GET", &[], &[])] },
+        }
+    }
+}
+
 /// The operation that a method and a path stand for, and its query.
 #[derive(Debug)]
 pub struct Target<'a> {
-    operation: Named,
+    named: Named,
+    method: &'static Method,
     query: &'a str,
-}
-
-/// An operation, by its path.
-#[derive(Debug)]
-enum Named {
-    ListStores,
-    CreateStore,
-    GetStore(StoreId),
-    DeleteStore(StoreId),
-    ListSecrets(StoreId),
-    CreateSecrets(StoreId),
-    DeleteSecrets(StoreId),
-    GetSecret(StoreId, SecretId),
-    UpdateSecret(StoreId, SecretId),
-    DeleteSecret(StoreId, SecretId),
-    DuplicateSecret(StoreId, SecretId),
-    GetQuota,
 }
 
 impl<'a> Target<'a> {
@@ -61,50 +131,20 @@ impl<'a> Target<'a> {
     /// 404, and 405 where the path has other methods.
     pub fn of(method: &str, path_and_query: &'a str) -> Result<Self, Refused> {
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
-        let not_allowed = |allow: &str| Refusal::MethodNotAllowed(allow.to_owned()).into();
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
-        let operation = match (segments.as_slice(), method) {
-            (["stores"], "GET") => Named::ListStores,
-            (["stores"], "POST") => Named::CreateStore,
-            (["stores"], _) => return Err(not_allowed("GET, POST")),
-            (["stores", store], "GET") => Named::GetStore(store_id(store)?),
-            (["stores", store], "DELETE") => Named::DeleteStore(store_id(store)?),
-            (["stores", _], _) => return Err(not_allowed("GET, DELETE")),
-            (["stores", store, "secrets"], "GET") => Named::ListSecrets(store_id(store)?),
-            (["stores", store, "secrets"], "POST") => Named::CreateSecrets(store_id(store)?),
-            (["stores", store, "secrets"], "DELETE") => Named::DeleteSecrets(store_id(store)?),
-            (["stores", _, "secrets"], _) => return Err(not_allowed("GET, POST, DELETE")),
-            (["stores", store, "secrets", secret], "GET") => {
-                Named::GetSecret(store_id(store)?, secret_id(secret)?)
+        let named = Named::of(path)?;
+        let methods = named.methods();
+        match methods.iter().find(|it| it.name == method) {
+            Some(method) => Ok(Self { named, method, query }),
+            None => {
+                let allow: Vec<_> = methods.iter().map(|it| it.name).collect();
+                Err(Refusal::MethodNotAllowed(allow.join(", ")).into())
             }
-            (["stores", store, "secrets", secret], "PATCH") => {
-                Named::UpdateSecret(store_id(store)?, secret_id(secret)?)
-            }
-            (["stores", store, "secrets", secret], "DELETE") => {
-                Named::DeleteSecret(store_id(store)?, secret_id(secret)?)
-            }
-            (["stores", _, "secrets", _], _) => return Err(not_allowed("GET, PATCH, DELETE")),
-            (["stores", store, "secrets", secret, "duplicate"], "POST") => {
-                Named::DuplicateSecret(store_id(store)?, secret_id(secret)?)
-            }
-            (["stores", _, "secrets", _, "duplicate"], _) => return Err(not_allowed("POST")),
-            (["quota"], "GET") => Named::GetQuota,
-            (["quota"], _) => return Err(not_allowed("GET")),
-            _ => return Err(Refusal::NotFound.into()),
-        };
-        Ok(Self { operation, query })
+        }
     }
 
     /// Whether the operation has a body.
     pub fn has_body(&self) -> bool {
-        matches!(
-            self.operation,
-            Named::CreateStore
-                | Named::CreateSecrets(_)
-                | Named::DeleteSecrets(_)
-                | Named::UpdateSecret(..)
-                | Named::DuplicateSecret(..)
-        )
+        !self.method.fields.is_empty()
     }
 
     /// Reads the query and the body.
@@ -112,46 +152,38 @@ impl<'a> Target<'a> {
     /// # Errors
     ///
     /// 400, with everything that is wrong.
-    pub fn read(&self, body: &str) -> Result<Asked, Refused> {
-        const LIST: [&str; 4] = ["page", "per_page", "order", "direction"];
-        let query = |known: &[&str]| Parameters::read(self.query, known);
-        let none = || query(&[]).map(drop);
-        match &self.operation {
-            Named::ListStores => {
-                let query = query(&LIST)?;
-                checked(&ListStores {
-                    page: query.page()?,
-                    order: query.one_of("order", &StoreOrder::ALL, StoreOrder::as_str)?,
-                    direction: query.direction()?,
-                })
-            }
-            Named::CreateStore => {
-                none()?;
-                let name = read_one(body, &["name"])?.name.unwrap_or_default();
-                checked(&CreateStore { name })
-            }
-            Named::GetStore(store) => {
-                none()?;
-                checked(&GetStore { store: store.clone() })
-            }
-            Named::DeleteStore(store) => {
-                let force = query(&["force"])?.one_of("force", &["false", "true"], |it| it)?;
+    pub fn read(self, body: &str) -> Result<Asked, Refused> {
+        let query = Parameters::read(self.query, self.method.parameters)?;
+        let is_list = body.trim_start().starts_with('[');
+        let may_be_list = matches!(self.named, Named::Secrets(_)) && self.method.name == "POST";
+        if is_list && !may_be_list {
+            return Err(not_json("must be a table".to_owned()));
+        }
+        let fields = self.method.fields;
+        let mut entries = if fields.is_empty() { Vec::new() } else { read(body, fields)? };
+        let mut entry = if may_be_list { None } else { entries.pop() }.unwrap_or_default();
+        let name = entry.name.take().unwrap_or_default();
+        match (&self.named, self.method.name) {
+            (Named::Stores, "GET") => checked(&ListStores {
+                page: query.page()?,
+                order: query.one_of("order", &StoreOrder::ALL, StoreOrder::as_str)?,
+                direction: query.direction()?,
+            }),
+            (Named::Stores, _) => checked(&CreateStore { name }),
+            (Named::Store(store), "GET") => checked(&GetStore { store: store.clone() }),
+            (Named::Store(store), _) => {
+                let force = query.one_of("force", &["false", "true"], |it| it)?;
                 checked(&DeleteStore { store: store.clone(), force: force == Some("true") })
             }
-            Named::ListSecrets(store) => {
-                let query = query(&[&LIST[..], &["search", "scopes"]].concat())?;
-                checked(&ListSecrets {
-                    store: store.clone(),
-                    page: query.page()?,
-                    search: query.last("search").map(str::to_owned),
-                    scopes: query.all("scopes").flat_map(|it| it.split(',')).map(scope).collect(),
-                    order: query.one_of("order", &SecretOrder::ALL, SecretOrder::as_str)?,
-                    direction: query.direction()?,
-                })
-            }
-            Named::CreateSecrets(store) => {
-                none()?;
-                let entries = read(body, &["name", "value", "scopes", "comment"])?;
+            (Named::Secrets(store), "GET") => checked(&ListSecrets {
+                store: store.clone(),
+                page: query.page()?,
+                search: query.last("search").map(str::to_owned),
+                scopes: query.all("scopes").flat_map(|it| it.split(',')).map(scope).collect(),
+                order: query.one_of("order", &SecretOrder::ALL, SecretOrder::as_str)?,
+                direction: query.direction()?,
+            }),
+            (Named::Secrets(store), "POST") => {
                 let new = |entry: Entry| NewSecret {
                     name: entry.name.unwrap_or_default(),
                     value: entry.value.unwrap_or_default(),
@@ -162,7 +194,7 @@ impl<'a> Target<'a> {
                 let create = CreateSecrets { store: store.clone(), secrets };
                 create.request().map(Asked::Request).map_err(|mut invalid| {
                     // By the fields of what was sent, which goes on as a list.
-                    for mistake in invalid.0.iter_mut().filter(|_| !is_list(body)) {
+                    for mistake in invalid.0.iter_mut().filter(|_| !is_list) {
                         if let Some(field) = mistake.field.strip_prefix("[0].") {
                             mistake.field = field.to_owned();
                         }
@@ -170,38 +202,33 @@ impl<'a> Target<'a> {
                     invalid.into()
                 })
             }
-            Named::DeleteSecrets(store) => {
-                none()?;
-                let secrets = read_one(body, &["secret_ids"])?.secret_ids.unwrap_or_default();
+            (Named::Secrets(store), _) => {
+                let secrets = entry.secret_ids.take().unwrap_or_default();
                 checked(&DeleteSecrets { store: store.clone(), secrets })
             }
-            Named::GetSecret(store, secret) => {
-                none()?;
+            (Named::Secret(store, secret), "GET") => {
                 checked(&GetSecret { store: store.clone(), secret: secret.clone() })
             }
-            Named::UpdateSecret(store, secret) => {
-                none()?;
-                let Entry { value, scopes, comment, .. } =
-                    read_one(body, &["value", "scopes", "comment"])?;
-                let (store, secret) = (store.clone(), secret.clone());
-                checked(&UpdateSecret { store, secret, value, scopes, comment })
-            }
-            Named::DeleteSecret(store, secret) => {
-                none()?;
+            (Named::Secret(store, secret), "PATCH") => checked(&UpdateSecret {
+                store: store.clone(),
+                secret: secret.clone(),
+                value: entry.value.take(),
+                scopes: entry.scopes.take(),
+                comment: entry.comment.take(),
+            }),
+            (Named::Secret(store, secret), _) => {
                 checked(&DeleteSecret { store: store.clone(), secret: secret.clone() })
             }
-            Named::DuplicateSecret(store, secret) => {
-                none()?;
-                let Entry { name, scopes, comment, .. } =
-                    read_one(body, &["name", "scopes", "comment"])?;
-                let is_like_its_source = scopes.is_none();
+            (Named::Duplicate(store, secret), _) => {
+                let is_like_its_source = entry.scopes.is_none();
+                // Whatever its source has, where none are given: the rest is checked now.
+                let scopes = entry.scopes.take().unwrap_or_else(|| vec![Scope::Workers]);
                 let mut duplicate = DuplicateSecret {
                     store: store.clone(),
                     secret: secret.clone(),
-                    name: name.unwrap_or_default(),
-                    // Whatever its source has, where none are given: the rest is checked now.
-                    scopes: scopes.unwrap_or_else(|| vec![Scope::Workers]),
-                    comment,
+                    name,
+                    scopes,
+                    comment: entry.comment.take(),
                 };
                 let asked = checked(&duplicate)?;
                 if !is_like_its_source {
@@ -210,10 +237,7 @@ impl<'a> Target<'a> {
                 duplicate.scopes.clear();
                 Ok(Asked::DuplicateLikeItsSource(duplicate))
             }
-            Named::GetQuota => {
-                none()?;
-                checked(&GetQuota)
-            }
+            (Named::Quota, _) => checked(&GetQuota),
         }
     }
 }
@@ -250,6 +274,7 @@ fn checked(operation: &impl Operation) -> Result<Asked, Refused> {
 }
 
 /// What may stand in a body; which of it, the operation says. What is missing, it tells.
+#[derive(Default)]
 struct Entry {
     name: Option<String>,
     value: Option<SecretString>,
@@ -306,16 +331,6 @@ fn read(body: &str, known: &[&str]) -> Result<Vec<Entry>, Refused> {
         return Err(Refusal::TooLarge.because("too many secrets in the body").into());
     }
     Ok(entries)
-}
-
-/// Reads a body that is no list.
-fn read_one(body: &str, known: &[&str]) -> Result<Entry, Refused> {
-    let entry = if is_list(body) { None } else { read(body, known)?.pop() };
-    entry.ok_or_else(|| not_json("must be a table".to_owned()))
-}
-
-fn is_list(body: &str) -> bool {
-    body.trim_start().starts_with('[')
 }
 
 /// The scopes of the secret in an answer of the API's: `None` where it is no such answer, and none of
