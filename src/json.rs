@@ -240,14 +240,26 @@ pub fn quoted(text: &str) -> String {
 
 /// A table of names and the JSON text of each.
 pub fn table(fields: &[(&str, String)]) -> String {
-    let field = |(name, value): &(&str, String)| [&quoted(name), ":", value].concat();
-    let fields: Vec<String> = fields.iter().map(field).collect();
-    ["{", &fields.join(","), "}"].concat()
+    let mut json = String::from("{");
+    for (index, (name, value)) in fields.iter().enumerate() {
+        json.push_str(if index == 0 { "" } else { "," });
+        json.push_str(&quoted(name));
+        json.push(':');
+        json.push_str(value);
+    }
+    json.push('}');
+    json
 }
 
 /// A list of JSON texts.
 pub fn list(items: Vec<String>) -> String {
-    ["[", &items.join(","), "]"].concat()
+    let mut json = String::from("[");
+    for (index, item) in items.iter().enumerate() {
+        json.push_str(if index == 0 { "" } else { "," });
+        json.push_str(item);
+    }
+    json.push(']');
+    json
 }
 
 /// How many values a JSON text has at the most, lists and tables included: told before it is parsed,

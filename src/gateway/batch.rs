@@ -230,12 +230,14 @@ fn own(failure: &Failure) -> JsValue {
 
 /// Every cause, with the place of its request.
 fn causes(parts: &[Part]) -> String {
-    let failures = parts.iter().enumerate().filter_map(|(index, part)| {
-        let failure = part.failure.as_ref()?;
+    let mut causes = String::new();
+    for (index, part) in parts.iter().enumerate() {
+        let Some(failure) = &part.failure else { continue };
         let cause = failure.cause.as_deref().unwrap_or(&failure.kind);
-        Some(format!("requests[{index}]: {cause}"))
-    });
-    failures.collect::<Vec<_>>().join("; ")
+        let before = if causes.is_empty() { "" } else { "; " };
+        causes += &format!("{before}requests[{index}]: {cause}");
+    }
+    causes
 }
 
 async fn read(request: &Request) -> Result<Vec<Entry>, Refusal> {
