@@ -1,16 +1,16 @@
 //! `cargo xtask build`: the Worker into `build/`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     env,
-    fs::{self, File},
+    fs::{self, File, Permissions},
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
 
 use crate::{
     process, root, step,
@@ -31,8 +31,8 @@ const BIND: [&str; 7] = [
     "--force-enable-abort-handler",
 ];
 
-/// What esbuild is told. Without the two names, it drops the classes that `worker` exports for what
-/// this Worker has not, and closures are freed where Rust drops them, without a register of each.
+/// What esbuild is told. Without the two names, it drops the classes that `worker` exports, and closures
+/// are freed where Rust drops them, without a register of each.
 const BUNDLE: [&str; 8] = [
     "--bundle",
     "--minify",
@@ -58,11 +58,13 @@ const FEATURES: [&str; 7] = [
 /// What wasm-opt does: small code, and no names, a sixth of the size. What it would inline compresses
 /// worse than the call, but for the shims around an import, and functions compress better beside their
 /// like: 4 % and 3 % of the upload.
-const OPTIMIZE: [&str; 8] = [
+const OPTIMIZE: [&str; 10] = [
     "-Os",
     "--always-inline-max-function-size=0",
     "--flexible-inline-max-function-size=0",
     "--one-caller-inline-max-function-size=40",
+    "--skip-pass=local-cse",
+    "--skip-pass=memory-packing",
     "--dealign",
     "--reorder-functions-by-name",
     "--strip-debug",
@@ -120,16 +122,16 @@ fn compile(package: &str) -> Result<PathBuf> {
             .args(["build", "-p", package, "--lib", "--release", "--locked"])
             .args(["--target", WASM_TARGET])
             .env("CARGO_TARGET_DIR", target_folder())
-            .env("CARGO_ENCODED_RUSTFLAGS", without_own_paths()?),
+            .env("CARGO_ENCODED_RUSTFLAGS", compiler_flags()?),
         "The compiler's message is above",
     )?;
     let folder = target_folder().join(WASM_TARGET).join("release");
     Ok(folder.join(package.replace('-', "_")).with_extension("wasm"))
 }
 
-/// What the compiler is told, so that the upload is the same wherever it is built, and tells nothing of
-/// this machine: the messages of panics have the source's path in them.
-fn without_own_paths() -> Result<String> {
+/// What the compiler is told: to link with linker.sh, and paths in the messages of panics that are the
+/// same wherever it runs, and tell nothing of this machine.
+fn compiler_flags() -> Result<String> {
     let rustc = |argument: [&str; 2]| {
         let mut command = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
         process::output("rustc", command.args(argument), "Is Rust installed?")
@@ -146,10 +148,30 @@ fn without_own_paths() -> Result<String> {
     let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: "));
     let library = Path::new(rustc(["--print", "sysroot"])?.trim()).join("lib/rustlib/src/rust");
     paths.push((library, format!("/rustc/{}", commit.unwrap_or_default())));
-    let flag =
-        |(from, to): &(PathBuf, String)| format!("--remap-path-prefix={}={to}", from.display());
+
+    let mut flags = vec![format!("-Clinker={}", linker()?.display())];
+    flags.extend(
+        paths.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())),
+    );
     // Cargo's separator, so that a folder's name may have a blank in it.
-    Ok(paths.iter().map(flag).collect::<Vec<_>>().join("\x1f"))
+    Ok(flags.join("\x1f"))
+}
+
+/// linker.sh, where it can be run; by another name once it says something else, so that cargo links anew.
+fn linker() -> Result<PathBuf> {
+    let script = include_str!("linker.sh");
+    let mut hasher = DefaultHasher::new();
+    script.hash(&mut hasher);
+    let file = target_folder().join(format!("linker-{:016x}", hasher.finish()));
+    if !file.is_file() {
+        // Written beside it, and moved: another build may be about to run it.
+        let whole = file.with_extension(std::process::id().to_string());
+        fs::create_dir_all(target_folder()).context("cannot make target/")?;
+        fs::write(&whole, script).context("cannot write into target/")?;
+        fs::set_permissions(&whole, Permissions::from_mode(0o755))?;
+        fs::rename(&whole, &file)?;
+    }
+    Ok(file)
 }
 
 /// Makes of compiled Wasm what the runtime loads: `index.js` and `index_bg.wasm`, in `into`.
@@ -171,7 +193,6 @@ fn package(tools: &Tools, wasm: &Path, into: &Path) -> Result<()> {
     number_imports(&mut text, &mut wasm);
     fs::write(&glue, &text)?;
     fs::write(&module, wasm)?;
-    let text = String::from_utf8(text).context("wasm-bindgen has written no text")?;
     fs::copy(root().join(ENTRY), bound.join("worker.mjs")).context("cannot copy the entry")?;
     let bundle = bound.join("bundle.js");
     process::run(
@@ -185,29 +206,13 @@ fn package(tools: &Tools, wasm: &Path, into: &Path) -> Result<()> {
         "Its message is above",
     )?;
     fs::create_dir_all(into).with_context(|| format!("cannot make {}", into.display()))?;
-    let graph = bound.join("graph.json");
-    fs::write(&graph, used_exports(&text, &fs::read_to_string(&bundle)?).to_string())?;
-    let used = bound.join("used.wasm");
-    process::run(
-        "wasm-metadce",
-        tools
-            .command("wasm-metadce")
-            .args(FEATURES)
-            .arg("--debuginfo")
-            .arg(format!("--graph-file={}", graph.display()))
-            .arg(&module)
-            .arg("-o")
-            .arg(&used)
-            .stdout(Stdio::null()),
-        "Its message is above",
-    )?;
     process::run(
         "wasm-opt",
         tools
             .command("wasm-opt")
             .args(OPTIMIZE)
             .args(FEATURES)
-            .arg(&used)
+            .arg(&module)
             .arg("-o")
             .arg(into.join("index_bg.wasm")),
         "Its message is above",
@@ -236,20 +241,6 @@ fn number_imports(glue: &mut [u8], wasm: &mut [u8]) {
             rest = after;
         }
     }
-}
-
-/// The exports that the bundle still uses of those that wasm-bindgen's `glue` does, as a graph for
-/// wasm-metadce, which drops all that none of them reaches.
-fn used_exports(glue: &str, bundle: &str) -> Value {
-    let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || "_$".contains(c);
-    let after = glue.split("wasm.").skip(1);
-    let names = after.map(|it| it.split(|c| !is_of_a_name(c)).next().unwrap_or_default());
-    let used: BTreeSet<&str> =
-        names.filter(|name| !name.is_empty() && bundle.contains(&format!(".{name}"))).collect();
-    let export = |name: &&str| json!({ "name": name, "export": name });
-    let mut graph = vec![json!({ "name": "bundle", "root": true, "reaches": used })];
-    graph.extend(used.iter().map(export));
-    Value::Array(graph)
 }
 
 /// All that the content of `build/` depends on: what cargo made, and what is done with it.
@@ -294,19 +285,5 @@ mod tests {
             b"{ _____________0: function(a) { wasm.__wbindgen_free(a) }, ___________1: x }"
         );
         assert_eq!(wasm, b"\x0c___________1\0\x0e_____________0\0\x0f__wbindgen_free\0");
-    }
-
-    #[test]
-    fn an_export_is_kept_where_the_bundle_uses_it() {
-        let glue = "wasm.fetch(a); class A { free() { wasm.__wbg_a_free(p) } }\nwasm = x; wasm.memory.buffer";
-        let graph = used_exports(glue, "let i;i.fetch(a);i.memory.buffer");
-        assert_eq!(
-            graph,
-            json!([
-                { "name": "bundle", "root": true, "reaches": ["fetch", "memory"] },
-                { "name": "fetch", "export": "fetch" },
-                { "name": "memory", "export": "memory" },
-            ])
-        );
     }
 }
