@@ -26,7 +26,9 @@ const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 const NOT_HEADER_SAFE = /^\s|\s$|[^\x20-\x7e]/;
 const GET_TIMEOUT_MS = 5000;
 const MAX_REPEATED_BODY = 64 * 1024;
+const MAX_BODY = 1024 * 1024;
 const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 class Refusal extends Error {
   constructor(status, code, message, { kind = message, cause, headers } = {}) {
@@ -223,6 +225,22 @@ function place(headers, url, credentials, values) {
   return url;
 }
 
+// What an upstream answers in the time that it has.
+async function inTime(answer, ms) {
+  let timer;
+  const timeout = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Refusal(504, 50401, "Upstream timed out")), ms);
+  });
+  try {
+    return await Promise.race([answer, timeout]);
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+    throw new Refusal(502, 50201, "Upstream unreachable");
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 // The one way of a call: the caller, the credentials, the upstream, the answer.
 async function call({ upstream, request, pathAndQuery, host, headers, isRepeatable, progress }, secrets) {
   const shown = shownTokens(headers, upstream);
@@ -268,21 +286,7 @@ async function call({ upstream, request, pathAndQuery, host, headers, isRepeatab
     own.set("cdn-loop", hops ? `${hops}, ${host}` : host);
     const url = place(own, outgoing.url, upstream.credentials, values);
     const target = url === outgoing.url ? outgoing : new Request(url, outgoing);
-    let timer;
-    const timeout = new Promise((_, reject) => {
-      timer = setTimeout(
-        () => reject(new Refusal(504, 50401, "Upstream timed out")),
-        upstream.timeout_ms,
-      );
-    });
-    try {
-      return await Promise.race([fetch(target), timeout]);
-    } catch (error) {
-      if (error instanceof Refusal) throw error;
-      throw new Refusal(502, 50201, "Upstream unreachable");
-    } finally {
-      clearTimeout(timer);
-    }
+    return inTime(fetch(target), upstream.timeout_ms);
   };
 
   const sent = Date.now();
@@ -326,15 +330,47 @@ function answerOf(refusal) {
   });
 }
 
+// A body of at most so many bytes: the runtime's own `text()` would hold one of any length.
+async function readBody(body, limit) {
+  if (!body) return new Uint8Array();
+  const reader = body.getReader({ mode: "byob" });
+  const chunks = [];
+  let length = 0;
+  for (let wanted = 16 * 1024; ; wanted = Math.min(2 * wanted, limit - length + 1)) {
+    const { value } = await reader.readAtLeast(wanted, new Uint8Array(wanted));
+    const read = value?.byteLength ?? 0;
+    length += read;
+    if (length > limit) {
+      reader.cancel();
+      throw new Refusal(413, 41301, "Too large");
+    }
+    if (read < wanted && length === read) return value;
+    if (value) chunks.push(value);
+    if (read < wanted) return new Uint8Array(await new Blob(chunks).arrayBuffer());
+  }
+}
+
+// An answer as it stands in a batch: text, or else base64.
+async function whole(answer, ms) {
+  const bytes = await inTime(readBody(answer.body, MAX_BODY), ms);
+  const result = { status: answer.status, headers: Object.fromEntries(answer.headers) };
+  try {
+    result.body = decoder.decode(bytes);
+  } catch {
+    result.body = bytes.toBase64();
+    result.encoding = "base64";
+  }
+  return result;
+}
+
 async function batch(request, upstreams, host, secrets) {
   if (request.method !== "POST") {
     throw new Refusal(405, 40501, "Method not allowed", { headers: { allow: "POST" } });
   }
-  const text = await request.text();
-  if (text.length > 1024 * 1024) throw new Refusal(413, 41301, "Too large");
+  const bytes = await readBody(request.body, MAX_BODY);
   let requests;
   try {
-    ({ requests } = JSON.parse(text));
+    ({ requests } = JSON.parse(decoder.decode(bytes)));
   } catch {
     throw new Refusal(400, 40001, "must be JSON");
   }
@@ -344,31 +380,26 @@ async function batch(request, upstreams, host, secrets) {
     requests.map(async ({ upstream: name, method = "GET", path = "", headers, body }) => {
       const upstream = upstreams.get(name);
       if (!upstream) throw new Refusal(404, 40401, "Not found");
-      let answer;
       try {
         const inner = new Request(upstream.base_url, {
           method,
           headers,
           body: typeof body === "string" || body == null ? body : JSON.stringify(body),
           redirect: "manual",
+          signal: request.signal,
         });
-        answer = await call(
+        const answer = await call(
           {
             upstream, request: inner, pathAndQuery: path, host, headers: request.headers,
             isRepeatable: true, progress: {},
           },
           secrets,
         );
+        return await whole(answer, upstream.timeout_ms);
       } catch (error) {
         if (!(error instanceof Refusal) || error.status === 401) throw error;
-        answer = answerOf(error);
+        return await whole(answerOf(error), upstream.timeout_ms);
       }
-      const answered = await answer.text();
-      return {
-        status: answer.status,
-        headers: Object.fromEntries(answer.headers),
-        body: answered,
-      };
     }),
   );
   return new Response(JSON.stringify({ success: true, result: results }), {

@@ -13,9 +13,7 @@ use worker::{
         Array, Date, JSON, JsString, Object, Promise, Reflect, Uint8Array, futures::JsFuture,
     },
     wasm_bindgen::{JsCast as _, JsValue},
-    web_sys::{
-        Blob, Headers, ReadableStream, ReadableStreamDefaultReader, Request, Response, ResponseInit,
-    },
+    web_sys::{Blob, Headers, ReadableStream, Request, Response, ResponseInit},
 };
 
 use zeroize::Zeroizing;
@@ -66,6 +64,22 @@ extern "C" {
     fn new(label: &str, options: &JsValue) -> TextDecoder;
     #[wasm_bindgen(catch, method)]
     fn decode(this: &TextDecoder, bytes: &Uint8Array) -> Result<JsString, JsValue>;
+
+    /// A reader that takes the buffer to read into. `readAtLeast` is the platform's own
+    /// (<https://developers.cloudflare.com/workers/runtime-apis/streams/readablestreambyobreader/>).
+    #[wasm_bindgen(js_name = ReadableStreamBYOBReader)]
+    type ByteReader;
+    #[wasm_bindgen(catch, constructor, js_class = ReadableStreamBYOBReader)]
+    fn new(body: &ReadableStream) -> Result<ByteReader, JsValue>;
+    #[wasm_bindgen(method, js_name = readAtLeast)]
+    fn read_at_least(this: &ByteReader, bytes: u32, into: &Uint8Array) -> Promise;
+    #[wasm_bindgen(method)]
+    fn cancel(this: &ByteReader) -> Promise;
+
+    /// What it answers.
+    type ReadBytes;
+    #[wasm_bindgen(method, getter)]
+    fn value(this: &ReadBytes) -> Option<Uint8Array>;
 
     /// `Uint8Array.prototype.toBase64` (ECMAScript 2026).
     type Bytes;
@@ -227,6 +241,9 @@ pub fn changeable(answer: &Response) -> Result<Response, Failure> {
     .map_err(|_| Refusal::UpstreamUnreachable.because("the upstream's answer is malformed"))
 }
 
+/// How many bytes of a body are asked for first: the whole of most.
+const FIRST_BYTES: u32 = 16 * 1024;
+
 /// A whole body, at most `limit` bytes of it; `None` where there is more.
 ///
 /// # Errors
@@ -236,24 +253,32 @@ pub async fn read_body(
     body: Option<ReadableStream>,
     limit: u32,
 ) -> Result<Option<Uint8Array>, JsValue> {
+    let Some(body) = body else { return Ok(Some(Uint8Array::new_with_length(0))) };
+    let reader = ByteReader::new(&body)?;
     let chunks = Array::new();
-    if let Some(body) = body {
-        let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
-        let mut length = 0;
-        loop {
-            let step = JsFuture::from(reader.read()).await?;
-            if Reflect::get(&step, &"done".into())?.is_truthy() {
-                break;
-            }
-            let chunk: Uint8Array = Reflect::get(&step, &"value".into())?.unchecked_into();
-            length += chunk.byte_length();
-            if length > limit {
-                // Not waited for: whether the rest is thrown away now or later matters to nobody.
-                let _ = reader.cancel();
-                return Ok(None);
-            }
-            chunks.push(&chunk);
+    let (mut length, mut wanted) = (0, FIRST_BYTES);
+    loop {
+        let step =
+            JsFuture::from(reader.read_at_least(wanted, &Uint8Array::new_with_length(wanted)));
+        let chunk = step.await?.unchecked_into::<ReadBytes>().value();
+        let chunk_length = chunk.as_ref().map_or(0, Uint8Array::byte_length);
+        length += chunk_length;
+        if length > limit {
+            // Not waited for: whether the rest is thrown away now or later matters to nobody.
+            let _ = reader.cancel();
+            return Ok(None);
         }
+        // It gives less at the end of the body alone.
+        let is_end = chunk_length < wanted;
+        match chunk {
+            Some(chunk) if is_end && length == chunk_length => return Ok(Some(chunk)),
+            Some(chunk) => drop(chunks.push(&chunk)),
+            None => {}
+        }
+        if is_end {
+            break;
+        }
+        wanted = (2 * wanted).min(limit - length + 1);
     }
     let blob = Blob::new_with_u8_array_sequence(&chunks)?;
     let buffer = JsFuture::from(blob.array_buffer()).await?;
@@ -283,13 +308,8 @@ pub fn object<const N: usize>(fields: [(&str, JsValue); N]) -> JsValue {
 
 /// Headers as a JavaScript object.
 pub fn headers_object(headers: &Headers) -> JsValue {
-    let object = Object::new();
-    let values = headers.unchecked_ref::<HeaderValues>();
-    for name in header_names(headers).lines() {
-        let name = JsString::from(name);
-        let _ = Reflect::set(&object, &name, &values.get(&name));
-    }
-    object.into()
+    // Fails for what has no pairs in it alone.
+    Object::from_entries(headers).unwrap_or_default().into()
 }
 
 /// 200 with `{"success":true,"result":…}` around a result that stays in the runtime's memory.

@@ -6,6 +6,7 @@ use crate::{
     Stage,
     client::{Answer, Call, MARK},
     stubs::{KEY, TOKEN},
+    upstream,
 };
 
 fn batch(stage: &Stage, requests: Value) -> Call {
@@ -236,4 +237,22 @@ pub fn a_body_that_is_no_text_comes_back_as_base64(stage: &Stage) {
     let parts = parts(&batch(stage, requests).bearer(TOKEN).send());
     assert_eq!(parts[0].1, "\u{feff}text");
     assert_eq!(parts[1].0, 413);
+}
+
+pub fn an_answer_in_a_batch_is_whole_however_long_it_is(stage: &Stage) {
+    const KIB: usize = 1024;
+    let lengths =
+        [0, 1, 16 * KIB - 1, 16 * KIB, 16 * KIB + 1, 48 * KIB, 100 * KIB, KIB * KIB, KIB * KIB + 1];
+    let requests: Vec<Value> = lengths
+        .iter()
+        .map(|length| json!({ "upstream": "bearer", "path": format!("/length/{length}") }))
+        .chain([json!({ "upstream": "bearer", "path": "/cut" })])
+        .collect();
+    let parts = parts(&batch(stage, json!(requests)).bearer(TOKEN).send());
+    let statuses: Vec<u64> = parts.iter().map(|(status, _)| *status).collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 200, 413, 502]);
+    for (length, (_, body)) in lengths.iter().zip(&parts).take(8) {
+        // Not with assert_eq!, which would print a MiB.
+        assert!(body.as_str() == Some(&upstream::numbers(*length)), "{length}");
+    }
 }

@@ -132,7 +132,8 @@ trials! {
         in_a_batch_a_token_admits_outside_alone_and_goes_on_nowhere,
         a_batch_knows_the_gateways_on_its_way,
         a_batch_follows_no_redirect_and_retries_a_refused_key,
-        a_body_that_is_no_text_comes_back_as_base64;
+        a_body_that_is_no_text_comes_back_as_base64,
+        an_answer_in_a_batch_is_whole_however_long_it_is;
     callers: a_token_is_taken_in_each_of_the_four_ways_and_never_sent_on,
         no_token_a_wrong_one_and_an_empty_one_are_refused_alike,
         without_a_token_nothing_is_fetched,

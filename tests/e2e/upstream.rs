@@ -231,6 +231,8 @@ impl Upstream {
             answer(&mut stream, "302 Found", &[("location", target), ("link", &link)], b"");
         } else if path == "/long" {
             answer(&mut stream, "200 OK", &[], &vec![b'x'; 1024 * 1024 + 1]);
+        } else if let Some(length) = path.strip_prefix("/length/") {
+            answer(&mut stream, "200 OK", &[], numbers(length.parse().ok()?).as_bytes());
         } else if path == "/bom" {
             answer(&mut stream, "200 OK", &[], b"\xef\xbb\xbftext");
         } else if path == "/binary" {
@@ -296,6 +298,15 @@ fn read_chunks(reader: &mut impl BufRead) -> Option<Vec<u8>> {
 /// Bytes as text, so that what is not UTF-8 shows.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap_or_else(|_| format!("{bytes:x?}"))
+}
+
+/// A text of this length, of which no part is like another.
+pub fn numbers(length: usize) -> String {
+    (0..)
+        .flat_map(|number: u32| format!("n{number} ").into_bytes())
+        .take(length)
+        .map(char::from)
+        .collect()
 }
 
 pub fn answer(stream: &mut TcpStream, status: &str, headers: &[(&str, &str)], body: &[u8]) {
