@@ -38,14 +38,11 @@ impl Environment for Env {
     type Binding = PlatformBinding;
 
     fn binding(&self, name: &str) -> Result<PlatformBinding, ErrorKind> {
-        let bound = Reflect::get(self, &name.into()).unwrap_or_default();
-        if bound.is_undefined() || bound.is_null() {
-            Err(ErrorKind::NotBound)
-        } else if let Some(value) = bound.dyn_ref::<JsString>() {
-            Ok(PlatformBinding::Plain(value.clone().into()))
-        } else {
+        match Reflect::get(self, &name.into()).unwrap_or_default().dyn_into::<JsString>() {
+            Ok(value) => Ok(PlatformBinding::Plain(value.into())),
+            Err(nothing) if nothing.is_null_or_undefined() => Err(ErrorKind::NotBound),
             // Whether it has a `get` is told by the call: to look for it first would cost as much.
-            Ok(PlatformBinding::Store(bound.unchecked_into()))
+            Err(bound) => Ok(PlatformBinding::Store(bound.unchecked_into())),
         }
     }
 
@@ -69,11 +66,9 @@ impl Binding for PlatformBinding {
         // `resolve` leaves a promise as it is, and makes one of anything else.
         let value =
             JsFuture::from(Promise::resolve(&answer)).await.map_err(|error| kind_of(&error))?;
-        if value.is_undefined() || value.is_null() {
-            return Ok(None);
-        }
         match value.dyn_into::<JsString>() {
             Ok(value) => Ok(Some(value.into())),
+            Err(nothing) if nothing.is_null_or_undefined() => Ok(None),
             Err(_) => Err(ErrorKind::WrongKind),
         }
     }

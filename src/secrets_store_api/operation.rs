@@ -1,8 +1,5 @@
 //! The operations, each a type: what it asks for, and what it answers with.
 
-use std::fmt::Write as _;
-
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde_json::Value;
@@ -565,13 +562,18 @@ impl Query {
     }
 
     fn add(&mut self, name: &str, value: Option<&str>) {
-        /// Unreserved characters stay as they are (RFC 3986, section 2.3).
-        const RESERVED: &AsciiSet =
-            &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-        if let Some(value) = value {
-            self.0.push(if self.0.is_empty() { '?' } else { '&' });
-            // Writing to a string does not fail.
-            let _ = write!(self.0, "{name}={}", utf8_percent_encode(value, RESERVED));
+        let Some(value) = value else { return };
+        self.0.push(if self.0.is_empty() { '?' } else { '&' });
+        self.0 += name;
+        self.0.push('=');
+        let digit = |it: u8| char::from(if it < 10 { b'0' + it } else { b'A' - 10 + it });
+        for byte in value.bytes() {
+            // Unreserved characters stay as they are (RFC 3986, section 2.3).
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                self.0.push(byte.into());
+            } else {
+                self.0.extend(['%', digit(byte >> 4), digit(byte & 0xf)]);
+            }
         }
     }
 

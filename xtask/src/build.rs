@@ -58,7 +58,7 @@ const FEATURES: [&str; 7] = [
 /// What wasm-opt does: small code, and no names, a sixth of the size. What it would inline compresses
 /// worse than the call, but for the shims around an import, and functions compress better beside their
 /// like: 4 % and 3 % of the upload.
-const OPTIMIZE: [&str; 10] = [
+const OPTIMIZE: [&str; 11] = [
     "-Os",
     "--always-inline-max-function-size=0",
     "--flexible-inline-max-function-size=0",
@@ -69,6 +69,7 @@ const OPTIMIZE: [&str; 10] = [
     "--reorder-functions-by-name",
     "--strip-debug",
     "--strip-producers",
+    "--strip-target-features",
 ];
 
 /// Fetches the tools and builds.
