@@ -155,7 +155,10 @@ pub enum Flaw {
 impl Flaw {
     /// The first flaw of a value, if it has one.
     pub fn of(value: &str) -> Option<Self> {
-        if value.starts_with(char::is_whitespace) || value.ends_with(char::is_whitespace) {
+        if value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            // Most values: the rest is to tell what is wrong.
+            None
+        } else if value.starts_with(char::is_whitespace) || value.ends_with(char::is_whitespace) {
             Some(Self::OuterWhiteSpace)
         } else if value.contains(char::is_control) {
             Some(Self::ControlCharacter)
