@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{
     process, root, step,
@@ -30,6 +30,10 @@ const BIND: [&str; 7] = [
     "--experimental-reset-state-function",
     "--force-enable-abort-handler",
 ];
+
+/// The classes that linker.sh leaves out and that a Worker might come to need: streams made in Rust.
+const STREAMS: [&str; 3] =
+    ["IntoUnderlyingByteSource", "IntoUnderlyingSink", "IntoUnderlyingSource"];
 
 /// What esbuild is told. Without the two names, it drops the classes that `worker` exports, and closures
 /// are freed where Rust drops them, without a register of each.
@@ -188,6 +192,12 @@ fn package(tools: &Tools, wasm: &Path, into: &Path) -> Result<()> {
     )?;
     let (glue, module) = (bound.join("index.js"), bound.join("index_bg.wasm"));
     let text = fs::read_to_string(&glue).context("wasm-bindgen has written no index.js")?;
+    if let Some(class) = STREAMS.iter().find(|it| text.contains(&format!("{it}.__wrap("))) {
+        bail!(
+            "the Worker makes a stream, and xtask/src/linker.sh leaves out the methods of {class}: take \
+             its name out there, and out of STREAMS in xtask/src/build.rs"
+        );
+    }
     // The runtime gives a module of Wasm by a plain import.
     let mut text = text.replace("import source ", "import ").into_bytes();
     let mut wasm = fs::read(&module).context("wasm-bindgen has written no index_bg.wasm")?;

@@ -2,8 +2,8 @@
 //! Worker that does nothing.
 //!
 //! Each Worker has a workerd of its own with the same stubs in it, so that its process's CPU time
-//! is comparable. They are measured in turns, since a machine's speed changes by more within minutes
-//! than what is looked for; what counts is the ratio within a round, and of those the median.
+//! is comparable. They are measured side by side, since a machine's speed changes by more within
+//! seconds than what is looked for; what counts is the ratio within a round, and of those the median.
 
 mod contender;
 mod load;
@@ -11,9 +11,9 @@ mod picture;
 mod report;
 mod scenario;
 
-use std::{collections::BTreeMap, fs, path::Path, time::Instant};
+use std::{collections::BTreeMap, fs, path::Path, thread, time::Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 use self::{
     contender::{Contender, Running},
@@ -42,7 +42,7 @@ pub fn run(quick: bool, only: Option<&str>) -> Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     contender::set_up(&folder)?;
 
-    let effort = if quick { Effort { rounds: 1, part: 8 } } else { Effort { rounds: 9, part: 1 } };
+    let effort = if quick { Effort { rounds: 1, part: 16 } } else { Effort { rounds: 9, part: 2 } };
     let bench = Bench { tools, folder: &folder, effort };
     let report = bench.run(only)?;
     println!("{}", report.table());
@@ -111,24 +111,36 @@ impl Bench<'_> {
         let throw = |requests: u32, running: &Running| {
             load::throw(&self.tools, self.folder, scenario, requests, &running.address)
         };
+        let measure = |running: &Running| {
+            let before = running.usage();
+            let seen = throw(requests, running)?;
+            let cpu_ms = running.usage().cpu_ms - before.cpu_ms;
+            Ok(Sample {
+                cpu_us: 1000.0 * cpu_ms as f64 / f64::from(requests),
+                p50_ms: seen.p50_ms,
+                p99_ms: seen.p99_ms,
+                mib_s: scenario.mib.map(|mib| f64::from(mib * requests) / seen.seconds),
+            })
+        };
+        // Until the runtime has optimised what is called often.
         for (_, running) in &running {
-            throw((requests / 2).max(2), running)?;
+            throw(2 * requests, running)?;
         }
         let mut samples: BTreeMap<Contender, Vec<Sample>> = BTreeMap::new();
-        for round in 0..self.effort.rounds {
-            // Nobody is always the first.
-            for index in 0..running.len() {
-                let turn = (index + round as usize) % running.len();
-                let Some((contender, running)) = running.get(turn) else { continue };
-                let before = running.usage();
-                let seen = throw(requests, running)?;
-                let cpu_ms = running.usage().cpu_ms - before.cpu_ms;
-                samples.entry(*contender).or_default().push(Sample {
-                    cpu_us: 1000.0 * cpu_ms as f64 / f64::from(requests),
-                    p50_ms: seen.p50_ms,
-                    p99_ms: seen.p99_ms,
-                    mib_s: scenario.mib.map(|mib| f64::from(mib * requests) / seen.seconds),
-                });
+        for _ in 0..self.effort.rounds {
+            let measure = &measure;
+            let round: Vec<(Contender, Result<Sample>)> = thread::scope(|scope| {
+                let mut all = Vec::new();
+                for (contender, running) in &running {
+                    all.push((*contender, scope.spawn(move || measure(running))));
+                }
+                let panicked = |_| Err(anyhow!("a measurement panicked"));
+                all.into_iter()
+                    .map(|(it, sample)| (it, sample.join().unwrap_or_else(panicked)))
+                    .collect()
+            });
+            for (contender, sample) in round {
+                samples.entry(contender).or_default().push(sample?);
             }
         }
         Ok(Row { name: scenario.name, samples })

@@ -39,7 +39,7 @@ pub enum Body {
 }
 
 /// How many requests a full round has; a quick one has a part of them.
-const REQUESTS: u32 = 2000;
+const REQUESTS: u32 = 4000;
 
 impl Scenario {
     fn get(name: &'static str, path: &str) -> Self {
