@@ -158,16 +158,7 @@ impl Placement {
                 Placed::Header("authorization", concat(&["Basic ", encoded, padding]))
             }
             Self::Header { name, prefix } => Placed::Header(name, concat(&[prefix, &value])),
-            Self::Query { name } => {
-                let mut pair = Zeroizing::new(String::with_capacity(
-                    // Three bytes for each at the most: a string that grows leaves copies behind.
-                    3 * (name.len() + value.len()) + 1,
-                ));
-                percent_encode(name, &mut pair);
-                pair.push('=');
-                percent_encode(&value, &mut pair);
-                Placed::Query(name, pair)
-            }
+            Self::Query { name } => Placed::Query(name, parameter(name, &value)),
         }
     }
 
@@ -197,6 +188,16 @@ impl Placement {
             Self::Query { name } => ("query", name),
         }
     }
+}
+
+/// `name=value`, percent-encoded.
+pub fn parameter(name: &str, value: &str) -> Zeroizing<String> {
+    // Three bytes for each at the most: a string that grows leaves copies behind.
+    let mut pair = Zeroizing::new(String::with_capacity(3 * (name.len() + value.len()) + 1));
+    percent_encode(name, &mut pair);
+    pair.push('=');
+    percent_encode(value, &mut pair);
+    pair
 }
 
 /// `path_and_query` with `pair` (`name=value`, encoded) as its one parameter of this name; the

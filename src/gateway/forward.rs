@@ -164,9 +164,9 @@ pub(super) fn incoming(
 /// Takes out of an answer's headers the secrets that went into the query: an upstream that repeats
 /// the URL, in a redirect say, would tell them to the caller.
 fn withhold(headers: &Headers, credentials: &[Attached<'_>]) {
-    let in_the_query = |it: &&Attached<'_>| matches!(it.0.placement, Placement::Query { .. });
-    for (credential, secret) in credentials.iter().filter(in_the_query) {
-        let Placed::Query(_, pair) = credential.placement.place(secret) else { continue };
+    for (credential, secret) in credentials {
+        let Placement::Query { name } = &credential.placement else { continue };
+        let pair = credential::parameter(name, &secret.expose_secret());
         let lines = runtime::header_lines(headers);
         for (name, value) in lines.lines().filter_map(|line| line.split_once(',')) {
             let kept = credential::without_value(value, &pair);

@@ -136,6 +136,7 @@ impl Upstream {
         let is_echo = ["TRACE", "TRACK"].contains(&method);
         match &self.methods {
             Some(methods) if !methods.iter().any(|allowed| allowed == method) => {
+                // As `&str`, like every other list that is joined: each type has code of its own.
                 let methods: Vec<&str> = methods.iter().map(String::as_str).collect();
                 return Some(Refusal::MethodNotAllowed(methods.join(", ")));
             }

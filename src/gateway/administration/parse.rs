@@ -161,22 +161,23 @@ impl<'a> Target<'a> {
         }
         let fields = self.method.fields;
         let mut entries = if fields.is_empty() { Vec::new() } else { read(body, fields)? };
-        let mut entry = if may_be_list { None } else { entries.pop() }.unwrap_or_default();
-        let name = entry.name.take().unwrap_or_default();
-        match (&self.named, self.method.name) {
+        let entry = if may_be_list { None } else { entries.pop() };
+        let Entry { name, value, scopes, comment, secret_ids } = entry.unwrap_or_default();
+        let name = name.unwrap_or_default();
+        match (self.named, self.method.name) {
             (Named::Stores, "GET") => checked(&ListStores {
                 page: query.page()?,
                 order: query.one_of("order", &StoreOrder::ALL, StoreOrder::as_str)?,
                 direction: query.direction()?,
             }),
             (Named::Stores, _) => checked(&CreateStore { name }),
-            (Named::Store(store), "GET") => checked(&GetStore { store: store.clone() }),
+            (Named::Store(store), "GET") => checked(&GetStore { store }),
             (Named::Store(store), _) => {
                 let force = query.one_of("force", &["false", "true"], |it| it)?;
-                checked(&DeleteStore { store: store.clone(), force: force == Some("true") })
+                checked(&DeleteStore { store, force: force == Some("true") })
             }
             (Named::Secrets(store), "GET") => checked(&ListSecrets {
-                store: store.clone(),
+                store,
                 page: query.page()?,
                 search: query.last("search").map(str::to_owned),
                 scopes: query.all("scopes").flat_map(|it| it.split(',')).map(scope).collect(),
@@ -191,7 +192,7 @@ impl<'a> Target<'a> {
                     comment: entry.comment,
                 };
                 let secrets = entries.into_iter().map(new).collect();
-                let create = CreateSecrets { store: store.clone(), secrets };
+                let create = CreateSecrets { store, secrets };
                 create.request().map(Asked::Request).map_err(|mut invalid| {
                     // By the fields of what was sent, which goes on as a list.
                     for mistake in invalid.0.iter_mut().filter(|_| !is_list) {
@@ -203,33 +204,19 @@ impl<'a> Target<'a> {
                 })
             }
             (Named::Secrets(store), _) => {
-                let secrets = entry.secret_ids.take().unwrap_or_default();
-                checked(&DeleteSecrets { store: store.clone(), secrets })
+                let secrets = secret_ids.unwrap_or_default();
+                checked(&DeleteSecrets { store, secrets })
             }
-            (Named::Secret(store, secret), "GET") => {
-                checked(&GetSecret { store: store.clone(), secret: secret.clone() })
+            (Named::Secret(store, secret), "GET") => checked(&GetSecret { store, secret }),
+            (Named::Secret(store, secret), "PATCH") => {
+                checked(&UpdateSecret { store, secret, value, scopes, comment })
             }
-            (Named::Secret(store, secret), "PATCH") => checked(&UpdateSecret {
-                store: store.clone(),
-                secret: secret.clone(),
-                value: entry.value.take(),
-                scopes: entry.scopes.take(),
-                comment: entry.comment.take(),
-            }),
-            (Named::Secret(store, secret), _) => {
-                checked(&DeleteSecret { store: store.clone(), secret: secret.clone() })
-            }
+            (Named::Secret(store, secret), _) => checked(&DeleteSecret { store, secret }),
             (Named::Duplicate(store, secret), _) => {
-                let is_like_its_source = entry.scopes.is_none();
+                let is_like_its_source = scopes.is_none();
                 // Whatever its source has, where none are given: the rest is checked now.
-                let scopes = entry.scopes.take().unwrap_or_else(|| vec![Scope::Workers]);
-                let mut duplicate = DuplicateSecret {
-                    store: store.clone(),
-                    secret: secret.clone(),
-                    name,
-                    scopes,
-                    comment: entry.comment.take(),
-                };
+                let scopes = scopes.unwrap_or_else(|| vec![Scope::Workers]);
+                let mut duplicate = DuplicateSecret { store, secret, name, scopes, comment };
                 let asked = checked(&duplicate)?;
                 if !is_like_its_source {
                     return Ok(asked);

@@ -42,7 +42,7 @@ pub fn run(quick: bool, only: Option<&str>) -> Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     contender::set_up(&folder)?;
 
-    let effort = if quick { Effort { rounds: 1, part: 16 } } else { Effort { rounds: 9, part: 2 } };
+    let effort = if quick { Effort { rounds: 1, part: 16 } } else { Effort { rounds: 9, part: 1 } };
     let bench = Bench { tools, folder: &folder, effort };
     let report = bench.run(only)?;
     println!("{}", report.table());
@@ -108,12 +108,9 @@ impl Bench<'_> {
             .filter(|(contender, _)| scenario.is_for_all || *contender != Contender::PassThrough)
             .collect();
         let requests = (scenario.requests / self.effort.part).max(2);
-        let throw = |requests: u32, running: &Running| {
-            load::throw(&self.tools, self.folder, scenario, requests, &running.address)
-        };
-        let measure = |running: &Running| {
+        let measure = |requests: u32, running: &Running| {
             let before = running.usage();
-            let seen = throw(requests, running)?;
+            let seen = load::throw(&self.tools, self.folder, scenario, requests, &running.address)?;
             let cpu_ms = running.usage().cpu_ms - before.cpu_ms;
             Ok(Sample {
                 cpu_us: 1000.0 * cpu_ms as f64 / f64::from(requests),
@@ -122,25 +119,24 @@ impl Bench<'_> {
                 mib_s: scenario.mib.map(|mib| f64::from(mib * requests) / seen.seconds),
             })
         };
-        // Until the runtime has optimised what is called often.
-        for (_, running) in &running {
-            throw(2 * requests, running)?;
-        }
-        let mut samples: BTreeMap<Contender, Vec<Sample>> = BTreeMap::new();
-        for _ in 0..self.effort.rounds {
-            let measure = &measure;
-            let round: Vec<(Contender, Result<Sample>)> = thread::scope(|scope| {
+        let round = |requests: u32| -> Result<Vec<(Contender, Sample)>> {
+            thread::scope(|scope| {
                 let mut all = Vec::new();
                 for (contender, running) in &running {
-                    all.push((*contender, scope.spawn(move || measure(running))));
+                    all.push((*contender, scope.spawn(move || measure(requests, running))));
                 }
                 let panicked = |_| Err(anyhow!("a measurement panicked"));
                 all.into_iter()
-                    .map(|(it, sample)| (it, sample.join().unwrap_or_else(panicked)))
+                    .map(|(it, sample)| Ok((it, sample.join().unwrap_or_else(panicked)?)))
                     .collect()
-            });
-            for (contender, sample) in round {
-                samples.entry(contender).or_default().push(sample?);
+            })
+        };
+        // Until the runtime has optimised what is called often.
+        round(2 * requests)?;
+        let mut samples: BTreeMap<Contender, Vec<Sample>> = BTreeMap::new();
+        for _ in 0..self.effort.rounds {
+            for (contender, sample) in round(requests)? {
+                samples.entry(contender).or_default().push(sample);
             }
         }
         Ok(Row { name: scenario.name, samples })
@@ -171,11 +167,11 @@ impl Bench<'_> {
         Ok(Row { name: "cold start", samples })
     }
 
-    /// Memory before a thousand requests in flight, and after each of three such waves.
+    /// Memory before a thousand requests in flight, and after each of three such waves, or a quick run's one.
     fn in_flight(&self, scenario: &Scenario, running: &Running) -> Result<InFlight> {
         let before = running.usage().memory;
         let mut after = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..self.effort.rounds.min(3) {
             load::throw(&self.tools, self.folder, scenario, scenario.requests, &running.address)?;
             after.push(running.usage().memory);
         }

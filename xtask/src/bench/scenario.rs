@@ -39,7 +39,7 @@ pub enum Body {
 }
 
 /// How many requests a full round has; a quick one has a part of them.
-const REQUESTS: u32 = 4000;
+const REQUESTS: u32 = 2000;
 
 impl Scenario {
     fn get(name: &'static str, path: &str) -> Self {
@@ -66,7 +66,7 @@ impl Scenario {
             ..get(name, &format!("/proxy/keys_{count}/small"))
         };
         let large =
-            |name, path| Self { connections: 2, requests: 4, mib: Some(64), ..get(name, path) };
+            |name, path| Self { connections: 2, requests: 2, mib: Some(64), ..get(name, path) };
         let batch = |count| {
             let entry = r#"{"upstream":"bearer","method":"GET","path":"/small"}"#;
             format!(r#"{{"requests":[{}]}}"#, vec![entry; count].join(","))
