@@ -88,6 +88,7 @@ extern "C" {
 }
 
 // Names that every request needs, made once: a string is decoded each time that it leaves Wasm.
+// They outlive a request, and are words of this source: nothing of any request is in them.
 #[rustfmt::skip] // It would drop the texts: to Rust, what is external has none.
 #[wasm_bindgen(js_sys = worker::js_sys)]
 extern "C" {
