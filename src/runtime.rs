@@ -38,7 +38,7 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn get(this: &HeaderValues, name: &JsString) -> JsValue;
     #[wasm_bindgen(method, catch)]
-    fn set(this: &HeaderValues, name: &JsString, value: &str) -> Result<(), JsValue>;
+    fn set(this: &HeaderValues, name: &JsString, value: &JsString) -> Result<(), JsValue>;
     #[wasm_bindgen(method)]
     fn append(this: &HeaderValues, name: &JsString, value: &str);
     #[wasm_bindgen(method)]
@@ -162,7 +162,17 @@ pub fn header(headers: &Headers, name: &str) -> Option<Secret> {
 ///
 /// Where the runtime refuses the name or the value.
 pub fn set_header(headers: &Headers, name: &str, value: &str) -> Result<(), JsValue> {
-    headers.unchecked_ref::<HeaderValues>().set(&header_name(name), value)
+    headers.unchecked_ref::<HeaderValues>().set(&header_name(name), &value.into())
+}
+
+/// Sets a header to a secret, which stays in the runtime's memory.
+///
+/// # Errors
+///
+/// As [`set_header`].
+pub fn set_secret_header(headers: &Headers, name: &str, value: &Secret) -> Result<(), JsValue> {
+    let value = value.expose_js_string();
+    headers.unchecked_ref::<HeaderValues>().set(&header_name(name), &value)
 }
 
 /// Says how long the parts of an answer took, beside what the upstream says itself.

@@ -79,10 +79,10 @@ impl Carrier {
     }
 }
 
-/// A value at its place. It holds a secret in Wasm memory, and is wiped when dropped.
+/// A value at its place.
 pub enum Placed<'a> {
     /// A header and its value.
-    Header(&'a str, Zeroizing<String>),
+    Header(&'a str, Secret),
     /// A query parameter: its name as it is, and `name=value` percent-encoded.
     Query(&'a str, Zeroizing<String>),
 }
@@ -144,21 +144,21 @@ impl Credential {
 impl Placement {
     /// Puts a value at its place.
     pub fn place(&self, secret: &Secret) -> Placed<'_> {
-        let value = secret.expose_secret();
         match self {
-            Self::Bearer => Placed::Header("authorization", concat(&["Bearer ", &value])),
+            Self::Bearer => Placed::Header("authorization", secret.prefixed("Bearer ")),
             Self::Basic { username } => {
-                let pair = concat(&[username, ":", &value]);
+                let pair = concat(&[username, ":", &secret.expose_secret()]);
                 let length = Base64Unpadded::encoded_len(pair.as_bytes());
                 let mut encoded = Zeroizing::new(vec![0; length]);
                 // The buffer has the length that was asked for, so this cannot fail.
                 let encoded =
                     Base64Unpadded::encode(pair.as_bytes(), &mut encoded).unwrap_or_default();
                 let padding = ["", "", "==", "="].get(length % 4).unwrap_or(&"");
-                Placed::Header("authorization", concat(&["Basic ", encoded, padding]))
+                let value = ["Basic ", encoded, padding].concat();
+                Placed::Header("authorization", value.into())
             }
-            Self::Header { name, prefix } => Placed::Header(name, concat(&[prefix, &value])),
-            Self::Query { name } => Placed::Query(name, parameter(name, &value)),
+            Self::Header { name, prefix } => Placed::Header(name, secret.prefixed(prefix)),
+            Self::Query { name } => Placed::Query(name, parameter(name, &secret.expose_secret())),
         }
     }
 
@@ -331,7 +331,7 @@ mod tests {
     fn placed(text: &str, secret: &str) -> (String, String) {
         let credential = read(text).unwrap().remove(0);
         match credential.placement.place(&Secret::from(secret.to_owned())) {
-            Placed::Header(name, value) => (name.to_owned(), value.to_string()),
+            Placed::Header(name, value) => (name.to_owned(), value.expose_secret().to_string()),
             Placed::Query(name, pair) => (format!("?{name}"), pair.to_string()),
         }
     }
@@ -517,6 +517,7 @@ mod tests {
             let Placed::Header(_, value) = placement.place(&Secret::from(secret.clone())) else {
                 panic!("it is a header");
             };
+            let value = value.expose_secret();
             let decoded = Base64::decode_vec(value.strip_prefix("Basic ").unwrap()).unwrap();
             prop_assert_eq!(String::from_utf8(decoded).unwrap(), format!("{username}:{secret}"));
         }

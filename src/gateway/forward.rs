@@ -132,7 +132,7 @@ pub(super) fn outgoing(
     runtime::set_header(&headers, "cdn-loop", hops).map_err(refused)?;
     for placed in &placed {
         if let Placed::Header(name, value) = placed {
-            runtime::set_header(&headers, name, value).map_err(|_| {
+            runtime::set_secret_header(&headers, name, value).map_err(|_| {
                 Refusal::Configuration.because(format!("the runtime refuses the header {name}"))
             })?;
         }

@@ -22,6 +22,11 @@ extern "C" {
     // object is a stub, and what is looked up on a stub is a stub again, `get.call` included.
     #[wasm_bindgen(catch, method)]
     fn get(this: &StoreBinding) -> Result<JsValue, JsValue>;
+
+    /// Whatever a promise may be.
+    type Thenable;
+    #[wasm_bindgen(catch, method, getter)]
+    fn then(this: &Thenable) -> Result<JsValue, JsValue>;
 }
 
 /// A secret on `env`. What kind it is, is found from what it is: so moving a secret from plain to
@@ -63,9 +68,16 @@ impl Binding for PlatformBinding {
             Self::Store(store) => store,
         };
         let answer = store.get().map_err(|error| kind_of(&error))?;
-        // `resolve` leaves a promise as it is, and makes one of anything else.
-        let value =
-            JsFuture::from(Promise::resolve(&answer)).await.map_err(|error| kind_of(&error))?;
+        // Null has no `then` to ask for.
+        let then = answer.unchecked_ref::<Thenable>().then();
+        let value = if then.is_ok_and(|then| then.is_function()) {
+            // A stub's is no `Promise`, and waited for as it is: `Promise.resolve` would put one
+            // around it, and a turn.
+            let promise = answer.unchecked_into::<Promise>();
+            JsFuture::from(promise).await.map_err(|error| kind_of(&error))?
+        } else {
+            answer
+        };
         match value.dyn_into::<JsString>() {
             Ok(value) => Ok(Some(value.into())),
             Err(nothing) if nothing.is_null_or_undefined() => Ok(None),

@@ -15,8 +15,8 @@ pub(super) const TYPE_NAME: &str = "$secrets::Secret";
 /// The value behind a binding.
 ///
 /// It prints as `Secret([redacted])`, cannot be displayed or serialized, and comes out through
-/// [`expose_secret`](Self::expose_secret) alone, so that `grep expose_secret` finds every place
-/// that handles a value.
+/// [`expose_secret`](Self::expose_secret) and [`expose_js_string`](Self::expose_js_string) alone, so
+/// that `grep expose_` finds every place that handles a value.
 ///
 /// In a Worker the value stays in the runtime's memory, where `.get()` has put it, and this type
 /// refers to it. Wasm memory gets a copy when the value is exposed, and that copy is wiped when the
@@ -55,6 +55,31 @@ impl Secret {
             #[cfg(not(target_arch = "wasm32"))]
             Held::Memory(value) => Zeroizing::clone(value),
         }
+    }
+
+    /// The value for a call of the runtime that takes a string of its own, such as a header's: no copy
+    /// of it comes into Wasm memory. In a Worker only: elsewhere there is no runtime to have strings.
+    pub fn expose_js_string(&self) -> JsString {
+        match &self.0 {
+            Held::Runtime(value) => value.clone(),
+            #[cfg(not(target_arch = "wasm32"))]
+            Held::Memory(value) => JsString::from(value.as_str()),
+        }
+    }
+
+    /// The value with `prefix` before it: `Bearer `, say. It is made where the value is.
+    #[must_use]
+    pub fn prefixed(&self, prefix: &str) -> Self {
+        if prefix.is_empty() {
+            return self.clone();
+        }
+        Self(match &self.0 {
+            Held::Runtime(value) => Held::Runtime(JsString::from(prefix).concat(value)),
+            #[cfg(not(target_arch = "wasm32"))]
+            Held::Memory(value) => {
+                Held::Memory(std::rc::Rc::new(Zeroizing::new([prefix, value].concat())))
+            }
+        })
     }
 }
 
@@ -131,6 +156,13 @@ mod tests {
     fn the_value_comes_out_when_exposed() {
         let secret = Secret::from("sk_live_1".to_owned());
         assert_eq!(secret.clone().expose_secret().as_str(), "sk_live_1");
+    }
+
+    #[test]
+    fn a_value_may_get_a_prefix() {
+        let secret = Secret::from("sk_live_1".to_owned());
+        assert_eq!(secret.prefixed("Bearer ").expose_secret().as_str(), "Bearer sk_live_1");
+        assert_eq!(secret.prefixed("").expose_secret().as_str(), "sk_live_1");
     }
 
     #[test]

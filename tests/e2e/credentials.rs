@@ -50,6 +50,11 @@ pub fn a_plain_worker_secret_works_under_the_same_name(stage: &Stage) {
     assert_eq!(answer.got_header("authorization").as_deref(), Some("Bearer 5ecret-plain"));
 }
 
+pub fn a_binding_may_answer_without_a_promise(stage: &Stage) {
+    let answer = stage.stubs.gateway("GET", "/proxy/at_once/x").bearer(TOKEN).send();
+    assert_eq!(answer.got_header("authorization"), Some(format!("Bearer {KEY}")));
+}
+
 pub fn a_secret_in_the_query_does_not_come_back_in_a_redirect(stage: &Stage) {
     for (upstream, name) in [("query", "api%20key"), ("several", "key"), ("rotated_query", "key")] {
         let path = format!("/proxy/{upstream}/again?a=1");

@@ -151,6 +151,7 @@ trials! {
         several_credentials_are_attached_together,
         the_callers_own_value_at_a_credentials_place_is_replaced,
         a_plain_worker_secret_works_under_the_same_name,
+        a_binding_may_answer_without_a_promise,
         a_secret_in_the_query_does_not_come_back_in_a_redirect;
     #[cfg(feature = "demo")]
     demo: the_printed_curl_line_gets_the_upstreams_answer,

@@ -257,7 +257,9 @@ fn config(upstream: &Upstream, #[cfg(feature = "rest-api")] scene: &Scene) -> St
     let sockets: Vec<_> = SOCKETS.iter().map(socket).collect();
     format!(
         "using Workerd = import \"/workerd/workerd.capnp\";\n\
-         const config :Workerd.Config = (\n  services = [{}],\n  sockets = [{}]\n);\n",
+         const config :Workerd.Config = (\n  services = [{}],\n  sockets = [{}],\n  \
+           extensions = [(modules = [(name = \"test:at-once\", internal = true,\n    \
+             esModule = \"export default ({{ value }}) => ({{ get: () => value }})\")])]\n);\n",
         services.join(",\n"),
         sockets.join(",\n")
     )
@@ -302,7 +304,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// The failures of a binding: its name, what it does, and the kind of error that it is.
-pub const FAILURES: [(&str, &str); 12] = [
+pub const FAILURES: [(&str, &str); 13] = [
     ("NOT_BOUND", "not_bound"),
     ("WRONG_KIND", "wrong_kind"),
     ("A_NUMBER", "wrong_kind"),
@@ -312,6 +314,7 @@ pub const FAILURES: [(&str, &str); 12] = [
     ("HANGS", "timed_out"),
     ("IS_NULL", "null"),
     ("IS_UNDEFINED", "null"),
+    ("NO_PROMISE", "null"),
     ("IS_EMPTY", "empty"),
     ("LINE_BREAK", "not_header_safe"),
     ("BEYOND_ASCII", "not_header_safe"),
@@ -330,7 +333,16 @@ fn failing_secrets() -> Vec<String> {
         secret("LINE_BREAK", "answer", "5ecret-from-a-file\n"),
         secret("BEYOND_ASCII", "answer", "5ecret-ü"),
         r#"(name = "A_NAMESPACE", kvNamespace = "store")"#.to_owned(),
+        at_once("NO_PROMISE", &Value::Null),
     ]
+}
+
+/// A binding whose `get` answers its value, and no promise of it.
+fn at_once(name: &str, value: &Value) -> String {
+    let value = variable("value", value);
+    format!(
+        r#"(name = "{name}", wrapped = (moduleName = "test:at-once", innerBindings = [{value}]))"#
+    )
 }
 
 fn bindings(upstreams: &Value) -> Vec<String> {
@@ -339,6 +351,7 @@ fn bindings(upstreams: &Value) -> Vec<String> {
         variable("UPSTREAMS", upstreams),
         secret("TOKEN", "answer", TOKEN),
         secret("KEY", "answer", KEY),
+        at_once("KEY_AT_ONCE", &KEY.into()),
         secret("ODD_KEY", "answer", ODD_KEY),
         secret("ASCII_KEY", "answer", ASCII_KEY),
         secret("OTHER_KEY", "answer", "5ecret-other"),
@@ -457,6 +470,7 @@ fn upstreams(base_url: &str) -> Value {
             "type": "header", "name": format!("x-{index}"), "secret": format!("MEETS_{index}")
         })).collect::<Vec<_>>() })),
     });
+    upstreams["at_once"] = bearer("KEY_AT_ONCE");
     for (binding, _) in FAILURES {
         upstreams[binding.to_lowercase()] = bearer(binding);
     }

@@ -202,7 +202,7 @@ impl Api<'_> {
         };
         let headers = Headers::new().map_err(refused)?;
         if let Placed::Header(name, value) = Placement::Bearer.place(&self.token) {
-            headers.set(name, &value).map_err(refused)?;
+            runtime::set_secret_header(&headers, name, &value).map_err(refused)?;
         }
         headers.set("cdn-loop", &self.hops).map_err(refused)?;
         let init = RequestInit::new();
