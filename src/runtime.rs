@@ -22,7 +22,7 @@ use crate::{
     config::Settings,
     json::{Mistakes, Value},
     response::{Answer, Failure, Refusal},
-    secrets::Secret,
+    secrets::{Secret, interned},
 };
 
 #[wasm_bindgen]
@@ -45,6 +45,11 @@ extern "C" {
     fn keys(this: &HeaderValues) -> JsValue;
     #[wasm_bindgen(method)]
     fn entries(this: &HeaderValues) -> JsValue;
+
+    /// An array.
+    type Items;
+    #[wasm_bindgen(method)]
+    fn join(this: &Items, separator: &JsString) -> String;
 
     /// The settings on `env`.
     type Variables;
@@ -87,23 +92,6 @@ extern "C" {
     fn to_base64(this: &Bytes) -> JsString;
 }
 
-// Names that every request needs, made once: a string is decoded each time that it leaves Wasm.
-// They outlive a request, and are words of this source: nothing of any request is in them.
-#[rustfmt::skip] // It would drop the texts: to Rust, what is external has none.
-#[wasm_bindgen(js_sys = worker::js_sys)]
-extern "C" {
-    #[wasm_bindgen(thread_local_v2, static_string)]
-    static AUTHORIZATION: JsString = "authorization";
-    #[wasm_bindgen(thread_local_v2, static_string)]
-    static CDN_LOOP: JsString = "cdn-loop";
-    #[wasm_bindgen(thread_local_v2, static_string)]
-    static PROXY_AUTHORIZATION: JsString = "proxy-authorization";
-    #[wasm_bindgen(thread_local_v2, static_string)]
-    static SERVER_TIMING: JsString = "server-timing";
-    #[wasm_bindgen(thread_local_v2, static_string)]
-    static X_REQUEST_ID: JsString = "x-request-id";
-}
-
 /// The result of reading the settings, shared by all requests.
 pub type ReadSettings = Rc<Result<Settings, Mistakes>>;
 
@@ -111,7 +99,7 @@ pub type ReadSettings = Rc<Result<Settings, Mistakes>>;
 /// changes nothing but its variables.
 pub fn settings(env: &Env) -> ReadSettings {
     thread_local! {
-        // The one thing that outlives a request. It is no secret: settings name bindings.
+        // It outlives a request. It is no secret: settings name bindings.
         static SETTINGS: RefCell<Option<([JsValue; 2], ReadSettings)>> = const { RefCell::new(None) };
     }
     let variables = env.unchecked_ref::<Variables>();
@@ -152,7 +140,7 @@ pub fn now() -> u64 {
 
 /// A header's value, left in the runtime's memory.
 pub fn header(headers: &Headers, name: &str) -> Option<Secret> {
-    let value = headers.unchecked_ref::<HeaderValues>().get(&header_name(name));
+    let value = headers.unchecked_ref::<HeaderValues>().get(&interned(name));
     value.dyn_into::<JsString>().ok().map(Secret::from)
 }
 
@@ -162,7 +150,7 @@ pub fn header(headers: &Headers, name: &str) -> Option<Secret> {
 ///
 /// Where the runtime refuses the name or the value.
 pub fn set_header(headers: &Headers, name: &str, value: &str) -> Result<(), JsValue> {
-    headers.unchecked_ref::<HeaderValues>().set(&header_name(name), &value.into())
+    headers.unchecked_ref::<HeaderValues>().set(&interned(name), &value.into())
 }
 
 /// Sets a header to a secret, which stays in the runtime's memory.
@@ -172,22 +160,12 @@ pub fn set_header(headers: &Headers, name: &str, value: &str) -> Result<(), JsVa
 /// As [`set_header`].
 pub fn set_secret_header(headers: &Headers, name: &str, value: &Secret) -> Result<(), JsValue> {
     let value = value.expose_js_string();
-    headers.unchecked_ref::<HeaderValues>().set(&header_name(name), &value)
+    headers.unchecked_ref::<HeaderValues>().set(&interned(name), &value)
 }
 
 /// Says how long the parts of an answer took, beside what the upstream says itself.
 pub fn append_server_timing(headers: &Headers, timing: &str) {
-    SERVER_TIMING.with(|name| headers.unchecked_ref::<HeaderValues>().append(name, timing));
-}
-
-fn header_name(name: &str) -> JsString {
-    match name {
-        "authorization" => AUTHORIZATION.with(JsString::clone),
-        "cdn-loop" => CDN_LOOP.with(JsString::clone),
-        "proxy-authorization" => PROXY_AUTHORIZATION.with(JsString::clone),
-        "x-request-id" => X_REQUEST_ID.with(JsString::clone),
-        _ => name.into(),
-    }
+    headers.unchecked_ref::<HeaderValues>().append(&interned("server-timing"), timing);
 }
 
 /// The names of all headers, in lower case, each in a line: a call for each would take longer than
@@ -203,7 +181,7 @@ pub fn header_lines(headers: &Headers) -> Zeroizing<String> {
 }
 
 fn lines(items: &JsValue) -> String {
-    Array::from(items).join("\n").into()
+    Array::from(items).unchecked_into::<Items>().join(&interned("\n"))
 }
 
 /// Calls an upstream. Redirects are handed on, since the request of a Worker's own event has
@@ -363,17 +341,13 @@ mod tests {
     /// What can hold a value from one request to the next.
     fn outlives_a_request(line: &str) -> bool {
         // `static NAME:` anywhere in a line, also behind attributes and visibilities.
-        // A string of JavaScript that stands in the source is no value of a request.
-        let is_constant = line.contains("static_string")
-            || (line.ends_with("\";") && line.contains(": JsString = \""));
-        let is_static = !is_constant
-            && line.split("static ").skip(1).any(|rest| {
-                let name = rest.trim_start_matches("mut ").split(':').next().unwrap_or_default();
-                !name.is_empty()
-                    && name.chars().all(|c| c.is_ascii_uppercase() || "_0123456789".contains(c))
-            });
+        let is_static = line.split("static ").skip(1).any(|rest| {
+            let name = rest.trim_start_matches("mut ").split(':').next().unwrap_or_default();
+            !name.is_empty()
+                && name.chars().all(|c| c.is_ascii_uppercase() || "_0123456789".contains(c))
+        });
         let cells = ["thread_local", "OnceCell", "OnceLock", "LazyCell", "LazyLock", "::leak("];
-        is_static || (!is_constant && cells.iter().any(|cell| line.contains(cell)))
+        is_static || cells.iter().any(|cell| line.contains(cell))
     }
 
     #[test]
@@ -409,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_outlives_a_request_but_the_allocator_and_the_settings() {
+    fn nothing_outlives_a_request_but_the_allocator_the_settings_and_names() {
         let mut found = Vec::new();
         visit(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
         found.sort();
@@ -417,6 +391,8 @@ mod tests {
             found,
             [
                 "allocator.rs: static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);",
+                "intern.rs: static NAMES: RefCell<Names<JsString>> = const { RefCell::new(Names(Vec::new())) };",
+                "intern.rs: thread_local! {",
                 "runtime.rs: static SETTINGS: RefCell<Option<([JsValue; 2], ReadSettings)>> = const { RefCell::new(None) };",
                 "runtime.rs: thread_local! {",
             ]

@@ -114,12 +114,12 @@
 //! # Rules
 //!
 //! - **A request's scope.** [`Secrets`] is made for one request and dropped with it. It does one
-//!   `get()` for a binding however often it is asked, and nothing outlives it: a value that changes
+//!   `get()` for a binding however often it is asked, and no value outlives it: one that changes
 //!   in the store is used by the very next request. Put none of this into a `static`.
 //! - **Every failure is an error.** [`ErrorKind`] tells them apart, a `get()` has [`GET_TIMEOUT`],
 //!   and no odd value is silently mended.
-//! - **A value is a [`Secret`].** It prints as redacted; [`Secret::expose_secret`] is the one way
-//!   out, and its copy is wiped.
+//! - **A value is a [`Secret`].** It prints as redacted. [`Secret::expose_secret`] copies it out, and
+//!   the copy is wiped; [`Secret::expose_js_string`] hands it to the runtime without one.
 //! - **Store or plain, one name.** A plain Worker secret (`wrangler secret put`) answers under the
 //!   same calls, so moving one to Secrets Store changes no code.
 //! - **Tests need no platform.** [`Environment`] is `env` in a Worker, and whatever you like in a
@@ -127,6 +127,7 @@
 
 mod binding;
 mod error;
+mod intern;
 mod join;
 mod once;
 mod platform;
@@ -139,6 +140,7 @@ mod typed;
 pub use self::{
     binding::{Binding, Environment},
     error::{Cause, ErrorKind, Flaw, SecretError, SecretErrors},
+    intern::interned,
     join::join_all,
     platform::PlatformBinding,
     scope::{GET_TIMEOUT, Secrets, with_fallback},

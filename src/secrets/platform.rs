@@ -10,7 +10,7 @@ use worker::{
     wasm_bindgen::{JsCast as _, JsValue},
 };
 
-use super::{Binding, Cause, Environment, ErrorKind, Secret, error::contains};
+use super::{Binding, Cause, Environment, ErrorKind, Secret, error::contains, interned};
 
 #[wasm_bindgen]
 extern "C" {
@@ -43,7 +43,7 @@ impl Environment for Env {
     type Binding = PlatformBinding;
 
     fn binding(&self, name: &str) -> Result<PlatformBinding, ErrorKind> {
-        match Reflect::get(self, &name.into()).unwrap_or_default().dyn_into::<JsString>() {
+        match Reflect::get(self, &interned(name)).unwrap_or_default().dyn_into::<JsString>() {
             Ok(value) => Ok(PlatformBinding::Plain(value.into())),
             Err(nothing) if nothing.is_null_or_undefined() => Err(ErrorKind::NotBound),
             // Whether it has a `get` is told by the call: to look for it first would cost as much.
