@@ -34,6 +34,9 @@ impl Contender {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Gateway, Self::Reference, Self::PassThrough];
 
+    /// Those with a gateway's duties.
+    pub const GATEWAYS: [Self; 2] = [Self::Gateway, Self::Reference];
+
     /// Its name, in results and tables.
     pub fn name(self) -> &'static str {
         match self {
@@ -46,13 +49,11 @@ impl Contender {
     fn modules(self) -> &'static str {
         match self {
             Self::Gateway => {
-                r#"(name = "index.js", esModule = embed "index.js"),
+                r#"(name = "worker.mjs", esModule = embed "index.js"),
                 (name = "index_bg.wasm", wasm = embed "index_bg.wasm")"#
             }
-            Self::Reference => r#"(name = "reference.mjs", esModule = embed "reference.mjs")"#,
-            Self::PassThrough => {
-                r#"(name = "pass-through.mjs", esModule = embed "pass-through.mjs")"#
-            }
+            Self::Reference => r#"(name = "worker.mjs", esModule = embed "reference.mjs")"#,
+            Self::PassThrough => r#"(name = "worker.mjs", esModule = embed "pass-through.mjs")"#,
         }
     }
 }
@@ -69,6 +70,7 @@ pub fn set_up(folder: &Path) -> Result<()> {
         "bench/reference.mjs",
         "bench/pass-through.mjs",
         "bench/stubs.mjs",
+        "bench/own.mjs",
     ];
     for file in files.map(Path::new) {
         let name = file.file_name().context("no file")?;
@@ -76,13 +78,31 @@ pub fn set_up(folder: &Path) -> Result<()> {
             .with_context(|| format!("cannot copy {}", file.display()))?;
     }
     for contender in Contender::ALL {
-        fs::write(folder.join(configuration(contender)), config(contender))?;
+        fs::write(folder.join(Setting::Whole.file(contender)), config(contender))?;
+    }
+    for contender in Contender::GATEWAYS {
+        fs::write(folder.join(Setting::Own.file(contender)), own_config(contender))?;
     }
     Ok(())
 }
 
-fn configuration(contender: Contender) -> String {
-    format!("{}.capnp", contender.name())
+/// What a contender runs in.
+#[derive(Debug, Clone, Copy)]
+pub enum Setting {
+    /// HTTP before it, and the stubs behind it.
+    Whole,
+    /// `bench/own.mjs`, which calls it.
+    Own,
+}
+
+impl Setting {
+    fn file(self, contender: Contender) -> String {
+        let suffix = match self {
+            Self::Whole => "",
+            Self::Own => "-own",
+        };
+        format!("{}{suffix}.capnp", contender.name())
+    }
 }
 
 /// A workerd with one contender in it.
@@ -101,13 +121,18 @@ impl Running {
     /// # Errors
     ///
     /// What workerd says.
-    pub fn start(tools: &Tools, folder: &Path, contender: Contender) -> Result<Self> {
+    pub fn start(
+        tools: &Tools,
+        folder: &Path,
+        contender: Contender,
+        setting: Setting,
+    ) -> Result<Self> {
         let (sender, listening) = mpsc::channel();
         let started = Instant::now();
         let process = Process::start_with_lines(
             tools
                 .command(tools.workerd()?)
-                .args(["serve", &configuration(contender), "--control-fd=1"])
+                .args(["serve", &setting.file(contender), "--control-fd=1"])
                 .current_dir(folder),
             move |line| {
                 let event: Option<Value> = serde_json::from_str(line).ok();
@@ -128,7 +153,7 @@ impl Running {
         Ok(Self { process, address: format!("http://127.0.0.1:{port}"), started })
     }
 
-    /// The CPU time that its process has used, in milliseconds, and its memory, in bytes.
+    /// What its process has used.
     pub fn usage(&self) -> Usage {
         let pid = Pid::from_u32(self.process.id());
         let mut system = System::new();
@@ -136,7 +161,9 @@ impl Running {
         system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, what);
         let process = system.process(pid);
         Usage {
-            cpu_ms: process.map_or(0, sysinfo::Process::accumulated_cpu_time),
+            cpu_us: scheduled_us(pid).unwrap_or_else(|| {
+                1000.0 * process.map_or(0, sysinfo::Process::accumulated_cpu_time) as f64
+            }),
             memory: process.map_or(0, sysinfo::Process::memory),
         }
     }
@@ -145,18 +172,26 @@ impl Running {
 /// What a process has used.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
-    /// CPU time, of all threads, in milliseconds.
-    pub cpu_ms: u64,
+    /// CPU time, of all threads, in microseconds.
+    pub cpu_us: f64,
     /// Resident memory, in bytes.
     pub memory: u64,
 }
 
+/// The CPU time of a process's threads, in microseconds, as Linux's scheduler knows it: what there is on
+/// other systems counts in ticks of 10 ms.
+fn scheduled_us(process: Pid) -> Option<f64> {
+    let mut all = 0.0;
+    for thread in fs::read_dir(format!("/proc/{process}/task")).ok()? {
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        all += text.split_whitespace().next()?.parse::<f64>().ok()? / 1000.0;
+    }
+    Some(all)
+}
+
 /// A service for the contender, one for the stubs, and a socket.
 fn config(contender: Contender) -> String {
-    let mut bindings = vec![
-        format!(r#"(name = "UPSTREAMS", json = {})"#, quoted(&upstreams())),
-        secret("TOKEN", TOKEN, 0),
-    ];
+    let mut bindings = vec![settings(), secret("TOKEN", TOKEN, 0)];
     for index in 0..16 {
         bindings.push(secret(
             &format!("KEY_{index}"),
@@ -165,6 +200,25 @@ fn config(contender: Contender) -> String {
         ));
         bindings.push(secret(&format!("SLOW_{index}"), &format!("bench-slow-{index}"), 100));
     }
+    let stubs = r#"globalOutbound = "stubs")),
+    (name = "stubs", worker = (
+      compatibilityDate = "2026-10-01",
+      modules = [(name = "stubs.mjs", esModule = embed "stubs.mjs")]))"#;
+    service(contender.modules(), &bindings.join(",\n"), stubs)
+}
+
+/// The contender as a module of `bench/own.mjs`, which has its own stubs.
+fn own_config(contender: Contender) -> String {
+    let modules = format!(
+        r#"(name = "own.mjs", esModule = embed "own.mjs"),
+                {}"#,
+        contender.modules()
+    );
+    service(&modules, &settings(), "))")
+}
+
+/// A configuration of workerd: `rest` is what comes after the bindings of the service that listens.
+fn service(modules: &str, bindings: &str, rest: &str) -> String {
     format!(
         r#"using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
@@ -174,17 +228,15 @@ const config :Workerd.Config = (
       compatibilityFlags = ["enable_request_signal", "request_signal_passthrough"],
       modules = [{modules}],
       bindings = [{bindings}],
-      globalOutbound = "stubs")),
-    (name = "stubs", worker = (
-      compatibilityDate = "2026-10-01",
-      modules = [(name = "stubs.mjs", esModule = embed "stubs.mjs")])),
-  ],
+      {rest}],
   sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")]
 );
-"#,
-        modules = contender.modules(),
-        bindings = bindings.join(",\n"),
+"#
     )
+}
+
+fn settings() -> String {
+    format!(r#"(name = "UPSTREAMS", json = {})"#, quoted(&upstreams()))
 }
 
 /// The upstreams: `bearer` with one credential, `keys_N` with N, `slow` with 16 that take 100 ms.

@@ -13,10 +13,10 @@ mod scenario;
 
 use std::{collections::BTreeMap, fs, path::Path, thread, time::Instant};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use self::{
-    contender::{Contender, Running},
+    contender::{Contender, Running, Setting},
     report::{InFlight, Report, Row, Sample},
     scenario::Scenario,
 };
@@ -65,12 +65,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn run(&self, only: Option<&str>) -> Result<Report> {
         let mut report = Report::new(&self.tools, self.effort.rounds)?;
-        let all = Contender::ALL.map(|it| Running::start(&self.tools, self.folder, it));
-        let running: Vec<(Contender, Running)> = Contender::ALL
-            .into_iter()
-            .zip(all)
-            .map(|(contender, running)| Ok((contender, running?)))
-            .collect::<Result<_>>()?;
+        let running = self.start(&Contender::ALL, Setting::Whole)?;
         let wanted = |it: &Scenario| only.is_none_or(|only| it.name.contains(only));
         for scenario in Scenario::all().iter().filter(|it| wanted(it)) {
             step(scenario.name);
@@ -99,7 +94,23 @@ impl Bench<'_> {
 
         step("cold start");
         report.rows.push(self.cold_start()?);
+
+        step("what of it is the Worker's own");
+        let running = self.start(&Contender::GATEWAYS, Setting::Own)?;
+        for scenario in Scenario::all().iter().filter(|it| it.is_bare) {
+            report.own.push(self.own(scenario, &running)?);
+        }
         Ok(report)
+    }
+
+    fn start(
+        &self,
+        contenders: &[Contender],
+        setting: Setting,
+    ) -> Result<Vec<(Contender, Running)>> {
+        let start =
+            |it: &Contender| Ok((*it, Running::start(&self.tools, self.folder, *it, setting)?));
+        contenders.iter().map(start).collect()
     }
 
     fn row(&self, scenario: &Scenario, running: &[(Contender, Running)]) -> Result<Row> {
@@ -108,21 +119,48 @@ impl Bench<'_> {
             .filter(|(contender, _)| scenario.is_for_all || *contender != Contender::PassThrough)
             .collect();
         let requests = (scenario.requests / self.effort.part).max(2);
-        let measure = |requests: u32, running: &Running| {
+        let samples = self.rounds(&running, requests, |requests, running| {
             let before = running.usage();
             let seen = load::throw(&self.tools, self.folder, scenario, requests, &running.address)?;
-            let cpu_ms = running.usage().cpu_ms - before.cpu_ms;
+            let cpu_us = running.usage().cpu_us - before.cpu_us;
             Ok(Sample {
-                cpu_us: 1000.0 * cpu_ms as f64 / f64::from(requests),
+                cpu_us: cpu_us / f64::from(requests),
                 p50_ms: seen.p50_ms,
                 p99_ms: seen.p99_ms,
                 mib_s: scenario.mib.map(|mib| f64::from(mib * requests) / seen.seconds),
             })
-        };
+        })?;
+        Ok(Row { name: scenario.name, samples })
+    }
+
+    /// The part of a scenario that is the Worker's, and of what it calls.
+    fn own(&self, scenario: &Scenario, running: &[(Contender, Running)]) -> Result<Row> {
+        // It is a tenth of a request.
+        let requests = 4 * scenario.requests / self.effort.part.min(4);
+        let running: Vec<_> = running.iter().collect();
+        let samples = self.rounds(&running, requests, |requests, running| {
+            let before = running.usage();
+            let url = format!("{}/?n={requests}&path={}", running.address, scenario.path);
+            let answer = ureq::get(url).call().context("a Worker that is called fails")?;
+            ensure!(answer.status() == 204, "a Worker that is called answers {}", answer.status());
+            let cpu_us = running.usage().cpu_us - before.cpu_us;
+            Ok(Sample { cpu_us: cpu_us / f64::from(requests), ..Sample::default() })
+        })?;
+        Ok(Row { name: scenario.name, samples })
+    }
+
+    /// Measures the contenders side by side, round after round.
+    fn rounds(
+        &self,
+        running: &[&(Contender, Running)],
+        requests: u32,
+        measure: impl Fn(u32, &Running) -> Result<Sample> + Sync,
+    ) -> Result<BTreeMap<Contender, Vec<Sample>>> {
+        let measure = &measure;
         let round = |requests: u32| -> Result<Vec<(Contender, Sample)>> {
             thread::scope(|scope| {
                 let mut all = Vec::new();
-                for (contender, running) in &running {
+                for (contender, running) in running {
                     all.push((*contender, scope.spawn(move || measure(requests, running))));
                 }
                 let panicked = |_| Err(anyhow!("a measurement panicked"));
@@ -139,7 +177,7 @@ impl Bench<'_> {
                 samples.entry(contender).or_default().push(sample);
             }
         }
-        Ok(Row { name: scenario.name, samples })
+        Ok(samples)
     }
 
     /// From the start of workerd to the first answer, with all that it compiles on the way.
@@ -148,7 +186,7 @@ impl Bench<'_> {
         let mut samples: BTreeMap<Contender, Vec<Sample>> = BTreeMap::new();
         for _ in 0..self.effort.rounds {
             for contender in Contender::ALL {
-                let running = Running::start(&self.tools, self.folder, contender)?;
+                let running = Running::start(&self.tools, self.folder, contender, Setting::Whole)?;
                 let listens_ms = running.started.elapsed().as_secs_f64() * 1000.0;
                 let started = Instant::now();
                 ureq::get(format!("{}{}", running.address, scenario.path))
@@ -157,7 +195,7 @@ impl Bench<'_> {
                     .with_context(|| format!("no first answer by {}", contender.name()))?;
                 let first_ms = started.elapsed().as_secs_f64() * 1000.0;
                 samples.entry(contender).or_default().push(Sample {
-                    cpu_us: 1000.0 * running.usage().cpu_ms as f64,
+                    cpu_us: running.usage().cpu_us,
                     p50_ms: listens_ms + first_ms,
                     p99_ms: listens_ms + first_ms,
                     mib_s: None,

@@ -19,7 +19,7 @@ pub struct Row {
 }
 
 /// One round of one contender.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Sample {
     /// CPU time of the whole process for a request, in microseconds.
     pub cpu_us: f64,
@@ -49,6 +49,8 @@ pub struct Report {
     pub about: Map<String, Value>,
     /// What was measured by CPU time.
     pub rows: Vec<Row>,
+    /// What of it is the Worker's own, with the runtime's functions that it calls.
+    pub own: Vec<Row>,
     /// How long a request with 16 secrets of 100 ms each takes.
     pub slow_secrets_ms: BTreeMap<Contender, f64>,
     /// A thousand requests in flight.
@@ -111,22 +113,17 @@ impl Report {
         Ok(Self {
             about,
             rows: Vec::new(),
+            own: Vec::new(),
             slow_secrets_ms: BTreeMap::new(),
             in_flight: BTreeMap::new(),
         })
-    }
-
-    /// What one further secret costs in CPU, in microseconds: the slope from 1 to 16.
-    pub fn further_secret_us(&self, contender: Contender) -> Option<f64> {
-        let of = |name: &str| self.rows.iter().find(|it| it.name == name)?.cpu_us(contender);
-        Some((of("16 credentials")? - of("1 credential")?) / 15.0)
     }
 
     /// For people.
     pub fn table(&self) -> String {
         let mut table = String::new();
         let mut line = |name: &str, cells: [String; 5]| {
-            let _ = write!(table, "{name:<26}");
+            let _ = write!(table, "{name:<28}");
             for cell in cells {
                 let _ = write!(table, "{cell:>14}");
             }
@@ -164,7 +161,14 @@ impl Report {
                 Contender::ALL.map(|it| of(it).unwrap_or_default());
             line(name, [gateway, reference, pass_through, String::new(), String::new()]);
         };
-        figures("a further secret, µs", &|it| Some(format!("{:.1}", self.further_secret_us(it)?)));
+        let further = |rows: &[Row], it| Some(format!("{:.1}", further_secret_us(rows, it)?));
+        figures("a further secret", &|it| further(&self.rows, it));
+        for row in &self.own {
+            figures(&format!("{}, own part", row.name), &|it| {
+                Some(format!("{:.1}", row.cpu_us(it)?))
+            });
+        }
+        figures("a further secret, own part", &|it| further(&self.own, it));
         for row in &self.rows {
             if row.samples.values().flatten().any(|sample| sample.mib_s.is_some()) {
                 figures(&format!("{}, MiB/s", row.name), &|it| {
@@ -229,10 +233,19 @@ impl Report {
             .collect();
         let mut json = self.about.clone();
         json.insert("scenarios".into(), rows.into());
-        json.insert(
-            "further_secret_us".into(),
-            by_name(&|it| Some(rounded(self.further_secret_us(it)?).into())).into(),
-        );
+        let further =
+            |rows: &[Row]| by_name(&|it| Some(rounded(further_secret_us(rows, it)?).into()));
+        json.insert("further_secret_us".into(), further(&self.rows).into());
+        let mut own: Map<_, _> = self
+            .own
+            .iter()
+            .map(|row| {
+                let cpu = by_name(&|it| Some(rounded(row.cpu_us(it)?).into()));
+                (row.name.to_owned(), cpu.into())
+            })
+            .collect();
+        own.insert("a further secret".into(), further(&self.own).into());
+        json.insert("own_part_us".into(), own.into());
         json.insert(
             "slow_secrets_ms".into(),
             by_name(&|it| Some(rounded(*self.slow_secrets_ms.get(&it)?).into())).into(),
@@ -249,6 +262,12 @@ impl Report {
         );
         Ok(serde_json::to_string_pretty(&json)?)
     }
+}
+
+/// What one further secret costs in CPU, in microseconds: the slope from 1 to 16.
+fn further_secret_us(rows: &[Row], contender: Contender) -> Option<f64> {
+    let of = |name: &str| rows.iter().find(|it| it.name == name)?.cpu_us(contender);
+    Some((of("16 credentials")? - of("1 credential")?) / 15.0)
 }
 
 fn median(mut numbers: Vec<f64>) -> Option<f64> {

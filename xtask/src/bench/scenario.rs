@@ -25,6 +25,8 @@ pub struct Scenario {
     pub mib: Option<u32>,
     /// Whether the pass-through can do it at all.
     pub is_for_all: bool,
+    /// Whether the Worker's own part is measured as well.
+    pub is_bare: bool,
 }
 
 /// What a request sends.
@@ -54,6 +56,7 @@ impl Scenario {
             status: 200,
             mib: None,
             is_for_all: true,
+            is_bare: false,
         }
     }
 
@@ -63,6 +66,7 @@ impl Scenario {
         let keys = |name, count| Self {
             requests: REQUESTS / 2,
             is_for_all: false,
+            is_bare: [1, 16].contains(&count),
             ..get(name, &format!("/proxy/keys_{count}/small"))
         };
         let large =
@@ -72,7 +76,7 @@ impl Scenario {
             format!(r#"{{"requests":[{}]}}"#, vec![entry; count].join(","))
         };
         vec![
-            get("GET, small", "/proxy/bearer/small"),
+            Self { is_bare: true, ..get("GET, small", "/proxy/bearer/small") },
             Self {
                 method: "POST",
                 body: Body::Bytes(10 * 1024),
