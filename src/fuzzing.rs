@@ -289,7 +289,7 @@ pub fn tokens(input: &[u8]) {
         // At its own place, the credential replaces whatever stands there.
         assert!(!PLACES.contains(&place) || mentions(value, &shown), "{value:?} shows {}", *shown);
         let known = [("OTHER", secret("another")), ("T", secret(&shown))];
-        let shows = || Shown::read(place, Some(secret(value)));
+        let shows = || Shown::read(place, &secret(value), value);
         let expected = if *shown == "another" { "OTHER" } else { "T" };
         assert_eq!(shows().and_then(|it| it.whose(&known)), Some(expected), "{value:?}");
         let longer = [("T", secret(&format!("{}x", *shown))), ("EMPTY", secret(""))];
@@ -305,7 +305,7 @@ pub fn tokens(input: &[u8]) {
             (PLACES[1], format!("bASIC   {basic}")),
             (PLACES[2], format!("bearer {token}")),
         ] {
-            let shown = Shown::read(place, Some(secret(&value)));
+            let shown = Shown::read(place, &secret(&value), &value);
             let whose = shown.and_then(|it| it.whose(&[("T", secret(token))]));
             assert_eq!(whose, Some("T"), "{value:?}");
             assert!(mentions(&value, token), "{value:?} is not seen to have {token:?} in it");

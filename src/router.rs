@@ -2,7 +2,7 @@
 
 use worker::{
     Env,
-    web_sys::{Request, Response},
+    web_sys::{Headers, Request, Response},
 };
 
 #[cfg(feature = "rest-api")]
@@ -54,7 +54,8 @@ struct Served {
 /// Answers a request, and logs it.
 pub async fn respond(request: Request, env: Env) -> Response {
     let started = runtime::now();
-    let given_id = runtime::header(&request.headers(), "x-request-id");
+    let headers = request.headers();
+    let given_id = runtime::header(&headers, "x-request-id");
     let given_id = given_id.map(|id| id.expose_secret().to_string()).filter(|id| is_request_id(id));
     let request_id = given_id.unwrap_or_else(runtime::new_request_id);
     let url = request.url();
@@ -76,7 +77,7 @@ pub async fn respond(request: Request, env: Env) -> Response {
         Some(mistakes) if !matches!(route, Route::Root | Route::Health) => {
             Served::refused(Refusal::Configuration.because(mistakes))
         }
-        _ => route.serve(&request, host, settings, env).await,
+        _ => route.serve(&request, &headers, host, settings, env).await,
     };
 
     // Its headers can be set: each answer was made here.
@@ -138,7 +139,14 @@ impl<'a> Route<'a> {
         }
     }
 
-    async fn serve(&self, request: &Request, host: &str, settings: &Settings, env: Env) -> Served {
+    async fn serve(
+        &self,
+        request: &Request,
+        headers: &Headers,
+        host: &str,
+        settings: &Settings,
+        env: Env,
+    ) -> Served {
         let secrets = Secrets::new(env);
         let allowed = match self {
             Self::Root | Self::Health | Self::Readiness => "GET, HEAD",
@@ -152,21 +160,19 @@ impl<'a> Route<'a> {
         }
         match self {
             Self::Root => {
-                let accept = request.headers().get("accept").ok().flatten();
+                let accept = headers.get("accept").ok().flatten();
                 Served::answered(&status_page::answer(&accept.unwrap_or_default()))
             }
             Self::Health => Served::answered(&Answer::success(quoted("ok"))),
             Self::Unknown => Served::refused(Refusal::NotFound.into()),
-            Self::Readiness => {
-                match readiness::check(settings, &request.headers(), &secrets).await {
-                    Ok((admin, answer, failure)) => Served {
-                        progress: Progress { caller: Some(admin.to_owned()), retries: 0 },
-                        failure,
-                        ..Served::answered(&answer)
-                    },
-                    Err(failure) => Served::refused(failure),
-                }
-            }
+            Self::Readiness => match readiness::check(settings, headers, &secrets).await {
+                Ok((admin, answer, failure)) => Served {
+                    progress: Progress { caller: Some(admin.to_owned()), retries: 0 },
+                    failure,
+                    ..Served::answered(&answer)
+                },
+                Err(failure) => Served::refused(failure),
+            },
             Self::Batch => match batch::run(settings, host, request, &secrets).await {
                 Ok(batch) => Served {
                     progress: batch.progress,
@@ -176,10 +182,14 @@ impl<'a> Route<'a> {
                 Err(failure) => Served::refused(failure),
             },
             Self::Proxy(upstream, path_and_query) => {
-                let caller_headers = &request.headers();
-                let is_repeatable = gateway::forward::is_repeatable(request);
-                let call =
-                    Call { upstream, path_and_query, request, is_repeatable, host, caller_headers };
+                let call = Call {
+                    upstream,
+                    path_and_query,
+                    request,
+                    is_repeatable: gateway::forward::is_repeatable(request),
+                    host,
+                    caller_headers: headers,
+                };
                 let gateway::Outcome { progress, result } = gateway::call(call, &secrets).await;
                 match result {
                     Ok(response) => Served { progress, response, failure: None },

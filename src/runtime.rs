@@ -42,9 +42,14 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn append(this: &HeaderValues, name: &JsString, value: &str);
     #[wasm_bindgen(method)]
-    fn keys(this: &HeaderValues) -> JsValue;
+    fn keys(this: &HeaderValues) -> Iterator;
     #[wasm_bindgen(method)]
-    fn entries(this: &HeaderValues) -> JsValue;
+    fn entries(this: &HeaderValues) -> Iterator;
+
+    /// `Iterator.prototype.toArray` (ECMAScript 2025).
+    type Iterator;
+    #[wasm_bindgen(method, js_name = toArray)]
+    fn to_array(this: &Iterator) -> Items;
 
     /// An array.
     type Items;
@@ -180,8 +185,8 @@ pub fn header_lines(headers: &Headers) -> Zeroizing<String> {
     Zeroizing::new(lines(&headers.unchecked_ref::<HeaderValues>().entries()))
 }
 
-fn lines(items: &JsValue) -> String {
-    Array::from(items).unchecked_into::<Items>().join(&interned("\n"))
+fn lines(items: &Iterator) -> String {
+    items.to_array().join(&interned("\n"))
 }
 
 /// Calls an upstream. Redirects are handed on, since the request of a Worker's own event has

@@ -1,6 +1,7 @@
 //! Admission: whether a caller shows the token of one who may call.
 
 use worker::{Env, web_sys::Headers};
+use zeroize::Zeroizing;
 
 use super::caller::{self, Place, Shown, mentions};
 use crate::{
@@ -22,12 +23,14 @@ pub(super) fn shown_tokens<'a>(
     places: impl Iterator<Item = Place<'a>>,
 ) -> Vec<Shown<'a>> {
     // Places in the same header stand beside each other.
-    let mut last: Option<(&str, Option<Secret>)> = None;
+    let (mut header, mut value, mut text) = ("", None, Zeroizing::default());
     let read = |place: Place<'a>| {
-        if last.as_ref().is_none_or(|(header, _)| *header != place.header) {
-            last = Some((place.header, runtime::header(headers, place.header)));
+        if place.header != header {
+            header = place.header;
+            value = runtime::header(headers, header);
+            text = value.as_ref().map(Secret::expose_secret).unwrap_or_default();
         }
-        Shown::read(place, last.as_ref()?.1.clone())
+        Shown::read(place, value.as_ref()?, &text)
     };
     places.filter_map(read).collect()
 }

@@ -71,11 +71,9 @@ impl Place<'_> {
 }
 
 impl<'a> Shown<'a> {
-    /// What a request shows at `place`, if the header is there and could hold a token.
-    pub fn read(place: Place<'a>, value: Option<Secret>) -> Option<Self> {
-        let value = value?;
-        let shows_a_token = place.token(&value.expose_secret()).is_some();
-        shows_a_token.then_some(Self { place, value })
+    /// What a header's value, whose text has been exposed, shows at `place`, if it could hold a token.
+    pub fn read(place: Place<'a>, value: &Secret, text: &str) -> Option<Self> {
+        place.token(text).map(|_| Self { place, value: value.clone() })
     }
 
     /// The binding of the first of `tokens` that this is; compares with every one of them.
@@ -204,9 +202,8 @@ mod tests {
     fn whose_a_token_is_is_found_by_the_whole_token() {
         let tokens = [("A", "t-1"), ("EMPTY", ""), ("B", "t-2")]
             .map(|(b, t)| (b, Secret::from(t.to_owned())));
-        let whose = |value: &str| {
-            Shown::read(PLACES[0], Some(Secret::from(value.to_owned())))?.whose(&tokens)
-        };
+        let whose =
+            |value: &str| Shown::read(PLACES[0], &value.to_owned().into(), value)?.whose(&tokens);
         assert_eq!(whose("Bearer t-1"), Some("A"));
         assert_eq!(whose("Bearer t-2"), Some("B"));
         for value in [
@@ -274,7 +271,7 @@ mod tests {
             let shows = |header: &str, value: String, tokens: &[(&'static str, Secret)]| {
                 places(&credentials)
                     .filter(|place| place.header == header)
-                    .filter_map(|place| Shown::read(place, Some(Secret::from(value.clone()))))
+                    .filter_map(|place| Shown::read(place, &value.clone().into(), &value))
                     .find_map(|shown| shown.whose(tokens))
             };
             let basic = |token: &str| {

@@ -119,8 +119,8 @@ pub(super) fn outgoing(
         for (name, value) in lines() {
             // The one upgrade that the runtime carries through; it makes the headers for it.
             is_websocket |= name == "upgrade" && value.eq_ignore_ascii_case("websocket");
-            if !is_replaced(name)
-                && (headers::ends_here(name, connection) || shows_a_token(name, value))
+            if (headers::ends_here(name, connection) || shows_a_token(name, value))
+                && !is_replaced(name)
             {
                 headers.delete(name).map_err(refused)?;
             }
