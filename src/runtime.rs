@@ -396,7 +396,7 @@ mod tests {
             found,
             [
                 "allocator.rs: static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);",
-                "intern.rs: static NAMES: RefCell<Names<JsString>> = const { RefCell::new(Names(Vec::new())) };",
+                "intern.rs: static NAMES: RefCell<Names<JsString>> = const { RefCell::new(Names::EMPTY) };",
                 "intern.rs: thread_local! {",
                 "runtime.rs: static SETTINGS: RefCell<Option<([JsValue; 2], ReadSettings)>> = const { RefCell::new(None) };",
                 "runtime.rs: thread_local! {",
