@@ -2,11 +2,12 @@
 
 use std::{
     cell::RefCell,
+    future::poll_fn,
     mem,
     pin::Pin,
     rc::{Rc, Weak},
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Wake, Waker, ready},
 };
 
 use futures::future::LocalBoxFuture;
@@ -47,31 +48,46 @@ impl<T> Clone for Once<T> {
     }
 }
 
-impl<T: Clone> Future for Once<T> {
-    type Output = T;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+impl<T: Clone> Once<T> {
+    /// Whether it is done; if not, the task is woken when it may be.
+    fn poll_done(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.0.borrow_mut();
-        let (future, waiting) = match &mut *state {
-            State::Running(future, waiting) => (future, waiting),
-            State::Done(output) => return Poll::Ready(output.clone()),
-        };
+        let State::Running(future, waiting) = &mut *state else { return Poll::Ready(()) };
         if !waiting.has_news_for(context.waker()) {
             return Poll::Pending;
         }
         // Not with the waker of this task alone, which may be dropped before the others.
         let waker = Waker::from(waiting.clone());
-        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
-        if let Poll::Ready(output) = &polled {
-            waiting
-                .take()
-                .into_iter()
-                .filter(|it| !it.will_wake(context.waker()))
-                .for_each(Waker::wake);
-            *state = State::Done(output.clone());
-        }
-        polled
+        let output = ready!(future.as_mut().poll(&mut Context::from_waker(&waker)));
+        waiting
+            .take()
+            .into_iter()
+            .filter(|it| !it.will_wake(context.waker()))
+            .for_each(Waker::wake);
+        *state = State::Done(output);
+        Poll::Ready(())
     }
+}
+
+impl<T: Clone> Future for Once<T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        ready!(self.poll_done(context));
+        match &*self.0.borrow() {
+            State::Done(output) => Poll::Ready(output.clone()),
+            State::Running(..) => Poll::Pending,
+        }
+    }
+}
+
+/// Waits for all of them.
+pub async fn all_done<T: Clone>(all: &[Once<T>]) {
+    poll_fn(|context| {
+        let pending = all.iter().filter(|once| once.poll_done(context).is_pending());
+        if pending.count() == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// The tasks that wait: each of them has asked since the future was last woken.

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Binding, Environment, ErrorKind, Flaw, Secret, SecretError, SecretErrors, join_all,
-    once::{Once, WeakOnce},
+    once::{Once, WeakOnce, all_done},
     typed,
 };
 
@@ -31,7 +31,10 @@ pub struct Secrets<E = worker::Env> {
 }
 
 /// A `.get()` that is under way or done, shared by all who ask for the same binding.
-type Get = Once<Result<(Secret, Option<Flaw>), ErrorKind>>;
+type Get = Once<Got>;
+
+/// What it answered.
+type Got = Result<(Secret, Option<Flaw>), ErrorKind>;
 
 impl<E: Environment> Secrets<E> {
     /// The secrets that `environment` binds, none of them fetched yet.
@@ -46,11 +49,7 @@ impl<E: Environment> Secrets<E> {
     /// See [`ErrorKind`]. The usual flaw is a line break at the end, from a file; it is an error
     /// here and not silently mended, since the store would still hold the wrong value.
     pub async fn get(&self, binding: &str) -> Result<Secret, SecretError> {
-        match self.start(binding).await {
-            Ok((secret, None)) => Ok(secret),
-            Ok((_, Some(flaw))) => Err(named(binding, ErrorKind::NotHeaderSafe(flaw))),
-            Err(kind) => Err(named(binding, kind)),
-        }
+        header_safe(binding, self.start(binding).await)
     }
 
     /// One secret of any text, line breaks included: a private key in PEM form, say.
@@ -113,8 +112,14 @@ impl<E: Environment> Secrets<E> {
         &self,
         bindings: impl IntoIterator<Item = B>,
     ) -> Vec<Result<Secret, SecretError>> {
-        let get = |binding: B| async move { self.get(binding.as_ref()).await };
-        join_all(bindings.into_iter().map(get)).await
+        let bindings: Vec<B> = bindings.into_iter().collect();
+        let gets: Vec<Get> = bindings.iter().map(|it| self.start(it.as_ref())).collect();
+        all_done(&gets).await;
+        let mut results = Vec::with_capacity(gets.len());
+        for (binding, get) in bindings.iter().zip(gets) {
+            results.push(header_safe(binding.as_ref(), get.await));
+        }
+        results
     }
 
     /// Fills a `#[derive(Deserialize)]` struct whose fields are bindings, all fetched at once.
@@ -205,6 +210,14 @@ async fn resolve(
     }
     let flaw = Flaw::of(&value);
     Ok((secret, flaw))
+}
+
+fn header_safe(binding: &str, got: Got) -> Result<Secret, SecretError> {
+    match got {
+        Ok((secret, None)) => Ok(secret),
+        Ok((_, Some(flaw))) => Err(named(binding, ErrorKind::NotHeaderSafe(flaw))),
+        Err(kind) => Err(named(binding, kind)),
+    }
 }
 
 fn named(binding: &str, kind: ErrorKind) -> SecretError {
