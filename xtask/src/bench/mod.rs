@@ -42,7 +42,7 @@ pub fn run(quick: bool, only: Option<&str>) -> Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     contender::set_up(&folder)?;
 
-    let effort = if quick { Effort { rounds: 1, part: 16 } } else { Effort { rounds: 9, part: 1 } };
+    let effort = if quick { Effort { rounds: 1, part: 32 } } else { Effort { rounds: 9, part: 1 } };
     let bench = Bench { tools, folder: &folder, effort };
     let report = bench.run(only)?;
     println!("{}", report.table());
@@ -136,7 +136,7 @@ impl Bench<'_> {
     /// The part of a scenario that is the Worker's, and of what it calls.
     fn own(&self, scenario: &Scenario, running: &[(Contender, Running)]) -> Result<Row> {
         // It is a tenth of a request.
-        let requests = 4 * scenario.requests / self.effort.part.min(4);
+        let requests = 2 * scenario.requests / self.effort.part.min(4);
         let running: Vec<_> = running.iter().collect();
         let samples = self.rounds(&running, requests, |requests, running| {
             let before = running.usage();

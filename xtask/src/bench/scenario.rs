@@ -41,7 +41,7 @@ pub enum Body {
 }
 
 /// How many requests a full round has; a quick one has a part of them.
-const REQUESTS: u32 = 2000;
+const REQUESTS: u32 = 4000;
 
 impl Scenario {
     fn get(name: &'static str, path: &str) -> Self {
@@ -96,7 +96,7 @@ impl Scenario {
             Self {
                 method: "POST",
                 body: Body::Json(batch(8)),
-                requests: REQUESTS / 4,
+                requests: REQUESTS / 8,
                 is_for_all: false,
                 ..get("batch of 8", "/batch")
             },
