@@ -80,7 +80,7 @@ enum Command {
     Rotate(rotate::Options),
     /// Measure what a request costs, beside JavaScript and a bare pass-through
     ///
-    /// A table, and docs/bench/. Takes some seven minutes, on a machine that does nothing else.
+    /// A table, and docs/bench/. Takes some six minutes, on a machine that does nothing else.
     Bench {
         /// Under a minute, with less to be relied upon; writes nothing
         #[arg(long)]
