@@ -42,14 +42,14 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn append(this: &HeaderValues, name: &JsString, value: &str);
     #[wasm_bindgen(method)]
-    fn keys(this: &HeaderValues) -> Iterator;
+    fn keys(this: &HeaderValues) -> HeaderIterator;
     #[wasm_bindgen(method)]
-    fn entries(this: &HeaderValues) -> Iterator;
+    fn entries(this: &HeaderValues) -> HeaderIterator;
 
     /// `Iterator.prototype.toArray` (ECMAScript 2025).
-    type Iterator;
+    type HeaderIterator;
     #[wasm_bindgen(method, js_name = toArray)]
-    fn to_array(this: &Iterator) -> Items;
+    fn to_array(this: &HeaderIterator) -> Items;
 
     /// An array.
     type Items;
@@ -185,7 +185,7 @@ pub fn header_lines(headers: &Headers) -> Zeroizing<String> {
     Zeroizing::new(lines(&headers.unchecked_ref::<HeaderValues>().entries()))
 }
 
-fn lines(items: &Iterator) -> String {
+fn lines(items: &HeaderIterator) -> String {
     items.to_array().join(&interned("\n"))
 }
 

@@ -93,10 +93,11 @@ async fn admit_and_send(
     };
     let credentials = async {
         let needed = if refusal.is_none() { upstream.credentials.as_slice() } else { &[] };
-        // First all of them as one flat list: each time that one answers, those that still wait are
-        // asked, and here that is a glance. What comes next finds them there, and waits for fallbacks
-        // alone.
-        secrets.get_all_settled(needed.iter().map(|it| &it.secret)).await;
+        // The fast way to wait for many. A fallback must not wait for all of them: it begins when its
+        // own secret fails.
+        if needed.iter().all(|it| it.fallback.is_none()) {
+            secrets.settle(needed.iter().map(|it| it.secret.as_str())).await;
+        }
         Ok::<_, Failure>(join_all(needed.iter().map(|it| it.resolve(secrets))).await)
     };
     let ((tokens, caller), credentials) = try_join!(admitted, credentials)?;

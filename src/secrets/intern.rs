@@ -1,10 +1,10 @@
-//! Names as the runtime's strings, each made once.
+//! Names as the runtime's strings, which stay for the next request.
 
 use std::cell::RefCell;
 
 use worker::js_sys::JsString;
 
-/// How many are kept at most. Those of the source and of the settings are fewer.
+/// How many are kept at most.
 const SLOTS: usize = 256;
 
 /// A name, of a binding or a header, as the runtime's string.
@@ -12,7 +12,7 @@ const SLOTS: usize = 256;
 /// Each text that leaves Wasm memory is decoded and then garbage: half of what a further secret cost.
 /// So a name stays for the next request. It stands in the source or in the settings; what comes from
 /// a request, or from the store, does not belong here.
-pub fn interned(name: &str) -> JsString {
+pub(crate) fn interned(name: &str) -> JsString {
     thread_local! {
         static NAMES: RefCell<Names<JsString>> = const { RefCell::new(Names::EMPTY) };
     }

@@ -137,10 +137,10 @@ mod secret;
 mod tests;
 mod typed;
 
+pub(crate) use self::intern::interned;
 pub use self::{
     binding::{Binding, Environment},
     error::{Cause, ErrorKind, Flaw, SecretError, SecretErrors},
-    intern::interned,
     join::join_all,
     platform::PlatformBinding,
     scope::{GET_TIMEOUT, Secrets, with_fallback},

@@ -48,7 +48,7 @@ impl<T> Clone for Once<T> {
     }
 }
 
-impl<T: Clone> Once<T> {
+impl<T> Once<T> {
     /// Whether it is done; if not, the task is woken when it may be.
     fn poll_done(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.0.borrow_mut();
@@ -82,7 +82,7 @@ impl<T: Clone> Future for Once<T> {
 }
 
 /// Waits for all of them.
-pub async fn all_done<T: Clone>(all: &[Once<T>]) {
+pub async fn all_done<T>(all: &[Once<T>]) {
     poll_fn(|context| {
         let pending = all.iter().filter(|once| once.poll_done(context).is_pending());
         if pending.count() == 0 { Poll::Ready(()) } else { Poll::Pending }

@@ -68,11 +68,12 @@ impl Binding for PlatformBinding {
             Self::Store(store) => store,
         };
         let answer = store.get().map_err(|error| kind_of(&error))?;
-        // Null has no `then` to ask for.
+        // Null and undefined throw here: they are no promise, and the answer itself.
         let then = answer.unchecked_ref::<Thenable>().then();
         let value = if then.is_ok_and(|then| then.is_function()) {
-            // A stub's is no `Promise`, and waited for as it is: `Promise.resolve` would put one
-            // around it, and a turn.
+            // The platform's is a stub's, and no `Promise`. It is waited for as it is:
+            // `Promise.resolve` would put another one around it, and a turn. It is trusted to call
+            // back later, and once, as the platform's does.
             let promise = answer.unchecked_into::<Promise>();
             JsFuture::from(promise).await.map_err(|error| kind_of(&error))?
         } else {

@@ -49,7 +49,11 @@ impl<E: Environment> Secrets<E> {
     /// See [`ErrorKind`]. The usual flaw is a line break at the end, from a file; it is an error
     /// here and not silently mended, since the store would still hold the wrong value.
     pub async fn get(&self, binding: &str) -> Result<Secret, SecretError> {
-        header_safe(binding, self.start(binding).await)
+        match self.start(binding).await {
+            Ok((secret, None)) => Ok(secret),
+            Ok((_, Some(flaw))) => Err(named(binding, ErrorKind::NotHeaderSafe(flaw))),
+            Err(kind) => Err(named(binding, kind)),
+        }
     }
 
     /// One secret of any text, line breaks included: a private key in PEM form, say.
@@ -113,13 +117,21 @@ impl<E: Environment> Secrets<E> {
         bindings: impl IntoIterator<Item = B>,
     ) -> Vec<Result<Secret, SecretError>> {
         let bindings: Vec<B> = bindings.into_iter().collect();
-        let gets: Vec<Get> = bindings.iter().map(|it| self.start(it.as_ref())).collect();
-        all_done(&gets).await;
-        let mut results = Vec::with_capacity(gets.len());
-        for (binding, get) in bindings.iter().zip(gets) {
-            results.push(header_safe(binding.as_ref(), get.await));
+        self.settle(bindings.iter().map(AsRef::as_ref)).await;
+        let mut results = Vec::with_capacity(bindings.len());
+        for binding in &bindings {
+            results.push(self.get(binding.as_ref()).await);
         }
         results
+    }
+
+    /// Waits until each of them has answered or failed, so that whoever asks next is told at once.
+    ///
+    /// It is the fastest way to wait for many: each time that one answers, all that still wait are
+    /// asked, and here that is a glance at a flat list.
+    pub async fn settle<'b>(&self, bindings: impl IntoIterator<Item = &'b str>) {
+        let gets: Vec<Get> = bindings.into_iter().map(|it| self.start(it)).collect();
+        all_done(&gets).await;
     }
 
     /// Fills a `#[derive(Deserialize)]` struct whose fields are bindings, all fetched at once.
@@ -195,10 +207,7 @@ pub async fn with_fallback<T>(
     fallback.await.map_err(|second| SecretErrors(vec![first, second]))
 }
 
-async fn resolve(
-    binding: impl Binding,
-    deadline: impl Future<Output = ()> + Unpin,
-) -> Result<(Secret, Option<Flaw>), ErrorKind> {
+async fn resolve(binding: impl Binding, deadline: impl Future<Output = ()> + Unpin) -> Got {
     let answer = match select(pin!(binding.get()), deadline).await {
         Either::Left((answer, _)) => answer?,
         Either::Right(_) => return Err(ErrorKind::TimedOut),
@@ -210,14 +219,6 @@ async fn resolve(
     }
     let flaw = Flaw::of(&value);
     Ok((secret, flaw))
-}
-
-fn header_safe(binding: &str, got: Got) -> Result<Secret, SecretError> {
-    match got {
-        Ok((secret, None)) => Ok(secret),
-        Ok((_, Some(flaw))) => Err(named(binding, ErrorKind::NotHeaderSafe(flaw))),
-        Err(kind) => Err(named(binding, kind)),
-    }
 }
 
 fn named(binding: &str, kind: ErrorKind) -> SecretError {

@@ -9,8 +9,6 @@ use serde::{
 use worker::js_sys::JsString;
 use zeroize::Zeroizing;
 
-use super::interned;
-
 /// The name by which a deserializer knows that a [`Secret`] is asked for, and not any string.
 pub(super) const TYPE_NAME: &str = "$secrets::Secret";
 
@@ -76,7 +74,7 @@ impl Secret {
             return self.clone();
         }
         Self(match &self.0 {
-            Held::Runtime(value) => Held::Runtime(interned(prefix).concat(value)),
+            Held::Runtime(value) => Held::Runtime(JsString::from(prefix).concat(value)),
             #[cfg(not(target_arch = "wasm32"))]
             Held::Memory(value) => {
                 Held::Memory(std::rc::Rc::new(Zeroizing::new([prefix, value].concat())))

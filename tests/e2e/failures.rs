@@ -33,6 +33,12 @@ pub fn the_fallback_is_not_asked_for_while_the_primary_works(stage: &Stage) {
     assert_eq!(stage.stubs.gets("UNNEEDED_FALLBACK"), 0);
 }
 
+pub fn a_fallback_waits_for_no_other_secret(stage: &Stage) {
+    // The other secret answers once the fallback has been asked for.
+    let answer = stage.stubs.gateway("GET", "/proxy/early/x").bearer(TOKEN).send();
+    assert_eq!(answer.got_header("authorization").as_deref(), Some("Bearer 5ecret-early"));
+}
+
 pub fn when_both_fail_the_log_tells_both(stage: &Stage) {
     let answer = stage.stubs.gateway("GET", "/proxy/both_fail/x").bearer(TOKEN).send();
     answer.is_configuration_error();

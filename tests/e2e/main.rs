@@ -168,6 +168,7 @@ trials! {
     failures: every_way_to_fail_answers_500_and_names_no_value,
         the_fallback_is_used_when_the_primary_fails,
         the_fallback_is_not_asked_for_while_the_primary_works,
+        a_fallback_waits_for_no_other_secret,
         when_both_fail_the_log_tells_both,
         every_failed_binding_is_in_the_log,
         a_strangers_answer_does_not_wait_for_the_credentials,

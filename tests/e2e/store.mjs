@@ -3,7 +3,7 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 
 // How often each binding was asked, and how many that meet are waiting.
 const gets = {};
-const waiting = { meet: new Set(), pair: new Set() };
+const waiting = { meet: new Set(), pair: new Set(), early: new Set() };
 // What the bindings that do as they are told are to do now: `{ does, value }` by their name.
 const told = {};
 
@@ -29,6 +29,7 @@ export class Secret extends WorkerEntrypoint {
       // Answers once as many as `value.of` says are asked at the same time; otherwise hangs.
       case "meet":
       case "pair":
+      case "early":
         waiting[does].add(name);
         while (waiting[does].size < value.of) await scheduler.wait(5);
         return value.value;

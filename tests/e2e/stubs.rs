@@ -375,6 +375,9 @@ fn bindings(upstreams: &Value) -> Vec<String> {
     }));
     bindings.push(secret("PAIR_A", "pair", json!({ "of": 2, "value": TOKEN })));
     bindings.push(secret("PAIR_B", "pair", json!({ "of": 2, "value": "5ecret-pair" })));
+    for name in ["EARLY_KEY", "EARLY_FALLBACK"] {
+        bindings.push(secret(name, "early", json!({ "of": 2, "value": "5ecret-early" })));
+    }
     bindings.push(secret("MEETS_TOKEN", "meet", json!({ "of": 17, "value": TOKEN })));
     bindings
 }
@@ -471,6 +474,10 @@ fn upstreams(base_url: &str) -> Value {
         })).collect::<Vec<_>>() })),
     });
     upstreams["at_once"] = bearer("KEY_AT_ONCE");
+    upstreams["early"] = upstream(json!({ "credentials": [
+        { "type": "header", "name": "x-key", "secret": "EARLY_KEY" },
+        { "type": "bearer", "secret": "NOT_FOUND", "fallback": "EARLY_FALLBACK" },
+    ] }));
     for (binding, _) in FAILURES {
         upstreams[binding.to_lowercase()] = bearer(binding);
     }

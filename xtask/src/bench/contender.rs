@@ -182,11 +182,13 @@ pub struct Usage {
 /// other systems counts in ticks of 10 ms.
 fn scheduled_us(process: Pid) -> Option<f64> {
     let mut all = 0.0;
-    for thread in fs::read_dir(format!("/proc/{process}/task")).ok()? {
-        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-        all += text.split_whitespace().next()?.parse::<f64>().ok()? / 1000.0;
+    for thread in fs::read_dir(format!("/proc/{process}/task")).ok()?.flatten() {
+        // A thread that has just ended has none.
+        let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        let ns = text.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok());
+        all += ns.unwrap_or_default() / 1000.0;
     }
-    Some(all)
+    (all > 0.0).then_some(all)
 }
 
 /// A service for the contender, one for the stubs, and a socket.

@@ -174,6 +174,7 @@ impl Bench<'_> {
         let mut samples: BTreeMap<Contender, Vec<Sample>> = BTreeMap::new();
         for _ in 0..self.effort.rounds {
             for (contender, sample) in round(requests)? {
+                ensure!(sample.cpu_us > 0.0, "no CPU time of {} can be seen", contender.name());
                 samples.entry(contender).or_default().push(sample);
             }
         }
