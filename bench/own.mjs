@@ -1,6 +1,6 @@
 // What a Worker does itself for a request: its `fetch` is called here again and again, in one event of
-// the runtime, with bindings and an upstream that answer at once. So what is measured is the Worker
-// and the functions of the runtime that it calls, and not HTTP, RPC, and the stubs.
+// the runtime, with bindings and an upstream that are functions of this file. So what is measured is the
+// Worker, the functions of the runtime that it calls, and this harness; not HTTP, RPC, and the stubs.
 import worker from "worker.mjs";
 
 const TOKEN = "bench-gateway-token-0123456789abcdef";

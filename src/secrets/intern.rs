@@ -9,9 +9,9 @@ const SLOTS: usize = 256;
 
 /// A name, of a binding or a header, as the runtime's string.
 ///
-/// Each text that leaves Wasm memory is decoded and then garbage: half of what a further secret cost.
-/// So a name stays for the next request. It stands in the source or in the settings; what comes from
-/// a request, or from the store, does not belong here.
+/// Each text that leaves Wasm memory is decoded and then garbage: a quarter of what the Worker itself
+/// did for a further secret. So a name stays for the next request. It stands in the source or in the
+/// settings and is no secret; what comes from a request, or from the store, does not belong here.
 pub(crate) fn interned(name: &str) -> JsString {
     thread_local! {
         static NAMES: RefCell<Names<JsString>> = const { RefCell::new(Names::EMPTY) };

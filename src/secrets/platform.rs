@@ -23,7 +23,7 @@ extern "C" {
     #[wasm_bindgen(catch, method)]
     fn get(this: &StoreBinding) -> Result<JsValue, JsValue>;
 
-    /// Whatever a promise may be.
+    /// What may be a promise: its `then` tells.
     type Thenable;
     #[wasm_bindgen(catch, method, getter)]
     fn then(this: &Thenable) -> Result<JsValue, JsValue>;
